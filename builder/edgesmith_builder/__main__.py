@@ -15,11 +15,11 @@ if __name__ == "__main__":
 
         sys.exit(samples(sys.argv[2:]))
 
-    if sys.argv[1:] == ["notify"]:
+    if sys.argv[1:2] == ["notify"]:
         # Without what builds need, which is most of the memory.
         from edgesmith_builder.notify import main as notify
 
-        sys.exit(notify())
+        sys.exit(notify(sys.argv[2:]))
     from edgesmith_builder.arguments import parse
 
     # Help and wrong usage end here, before what builds need is imported.

@@ -9,6 +9,7 @@ Nothing of it but the address's host is logged, and redirections are not followe
 
 from __future__ import annotations
 
+import argparse
 import base64
 import hashlib
 import hmac
@@ -19,11 +20,13 @@ import os
 import random
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from ipaddress import IPv6Address
+from pathlib import Path
 from urllib.parse import urlsplit
 
-from edgesmith_builder.oci.trust import trusting
+from edgesmith_builder.oci.trust import distrust, trusting
 
 log = logging.getLogger(__name__)
 
@@ -31,6 +34,8 @@ NOTIFY = "notify"
 """The first word of the command line."""
 PATIENCE = 23 * 3600.0
 """Seconds in which an event is tried to be delivered; the Job's deadline is an hour later."""
+CURE = "bucket.caBundle of the chart (--bucket-ca of the builder)"
+"""Where a private authority of a receiver belongs."""
 _TIMEOUT = 30.0
 _LONGEST_PAUSE = 300.0
 _AGAIN = {408, 425, 429}
@@ -62,10 +67,16 @@ class Event:
     body: bytes
     key: bytes | None
     """What it is signed with; None: it is not signed."""
+    authorities: str | None = None
+    """Certificates in PEM to trust besides the public ones."""
 
     @classmethod
-    def read(cls, environment: Mapping[str, str]) -> Event:
+    def read(cls, environment: Mapping[str, str], authorities: str | None = None) -> Event:
         """What the variables say.
+
+        Args:
+            environment: The variables.
+            authorities: Certificates in PEM to trust besides the public ones.
 
         Raises:
             NotSent: Something is missing, or no event, or nothing that can be sent.
@@ -80,7 +91,7 @@ class Event:
         name = found.get("id") if isinstance(found, dict) and found.get("specversion") == "1.0" else None
         if not isinstance(name, str) or not _is_visible(name):  # it is a header, too
             raise NotSent("EDGESMITH_EVENT is no CloudEvent 1.0; one in JSON was expected", retry=False)
-        return cls(uri, name, body, _key(environment.get("EDGESMITH_EVENT_SECRET")))
+        return cls(uri, name, body, _key(environment.get("EDGESMITH_EVENT_SECRET")), authorities)
 
     def headers(self, now: float) -> dict[str, str]:
         """Its headers when it is sent at a time, in seconds since 1970."""
@@ -107,7 +118,7 @@ class Event:
         try:
             connection: http.client.HTTPConnection
             if place.scheme == "https":
-                context = trusting()
+                context = trusting(self.authorities)
                 connection = http.client.HTTPSConnection(host, place.port, timeout=_TIMEOUT, context=context)
             else:
                 connection = http.client.HTTPConnection(host, place.port, timeout=_TIMEOUT)
@@ -119,7 +130,8 @@ class Event:
             finally:
                 connection.close()
         except (OSError, http.client.HTTPException) as error:
-            raise NotSent(f"{host} does not answer ({type(error).__name__})", retry=True) from error
+            words = distrust(error, CURE) or f"does not answer ({type(error).__name__})"
+            raise NotSent(f"{host} {words}", retry=True) from error
         if status in _SUCCESS:
             return
         seconds = float(after) if after.isdecimal() else 0.0
@@ -155,10 +167,15 @@ def deliver(
             return tries
 
 
-def notify(environment: Mapping[str, str] = os.environ) -> int:
-    """Run the command: 0 sent, 1 no retry can help, 2 one may."""
+def notify(environment: Mapping[str, str] = os.environ, trusted: Path | None = None) -> int:
+    """Run the command: 0 sent, 1 no retry can help, 2 one may.
+
+    Args:
+        environment: The variables that say what is sent, and to whom.
+        trusted: A file with certificates in PEM to trust besides the public ones.
+    """
     try:
-        event = Event.read(environment)
+        event = Event.read(environment, _authorities(trusted))
         tries = deliver(event)
     except NotSent as error:
         log.error("the event was not sent: %s", error)  # noqa: TRY400 - the sentence says all
@@ -167,10 +184,33 @@ def notify(environment: Mapping[str, str] = os.environ) -> int:
     return 0
 
 
-def main() -> int:
-    """Run the command of this process."""
+def main(words: Sequence[str]) -> int:
+    """Run the command of this process.
+
+    Args:
+        words: What was typed after `notify`.
+    """
     logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(message)s")
-    return notify()
+    parser = argparse.ArgumentParser(prog=f"edgesmith_builder {NOTIFY}", description="Send one CloudEvent.")
+    parser.add_argument("--bucket-ca", type=Path, help="authorities to trust besides the public ones, in PEM")
+    return notify(trusted=parser.parse_args(words).bucket_ca)
+
+
+def _authorities(path: Path | None) -> str | None:
+    """The certificates in a file.
+
+    Raises:
+        NotSent: There are none in it.
+    """
+    if path is None:
+        return None
+    try:
+        text = path.read_text(encoding="utf-8")
+        trusting(text)
+    except (OSError, ValueError) as error:
+        words = f"--bucket-ca {path} cannot be used ({error}); certificates in PEM were expected"
+        raise NotSent(words, retry=False) from error
+    return text
 
 
 def _is_address(uri: str) -> bool:
@@ -179,6 +219,8 @@ def _is_address(uri: str) -> bool:
         place = urlsplit(uri)
         host, port = place.hostname or "", place.port
         host.encode("idna")  # as a socket does: no part of a name is empty or too long
+        if "[" in place.netloc:
+            IPv6Address(host)
     except ValueError:
         return False
     return place.scheme in ("http", "https") and bool(host) and port != 0 and _is_visible(uri)

@@ -8,15 +8,19 @@ import hmac
 import json
 import logging
 import os
+import ssl
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
 from threading import Thread
 from typing import Any
 
 import pytest
 from addresses import ADDRESSES, NO_ADDRESSES
+from authority import Authority
 
 from edgesmith_builder.notify import Event, NotSent, deliver, notify
 
@@ -27,7 +31,7 @@ EVENT = json.dumps({"specversion": "1.0", "id": "e1", "type": "dev.edgesmith.dri
 class Hook:
     """A receiver that answers with one status after the other, and the last one from then on."""
 
-    def __init__(self) -> None:
+    def __init__(self, certificate: tuple[Path, Path] | None = None) -> None:
         self.answers: list[tuple[int, dict[str, str]]] = [(204, {})]
         self.got: list[tuple[dict[str, str], bytes]] = []
         hook = self
@@ -45,16 +49,44 @@ class Hook:
             def log_message(self, *_: Any) -> None: ...
 
         self.server = HTTPServer(("127.0.0.1", 0), Page)
-        self.uri = f"http://127.0.0.1:{self.server.server_port}/hooks/drift?a=b"
+        if certificate is not None:
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            context.load_cert_chain(*certificate)
+            self.server.socket = context.wrap_socket(self.server.socket, server_side=True)
+        scheme = "http" if certificate is None else "https"
+        self.uri = f"{scheme}://127.0.0.1:{self.server.server_port}/hooks/drift?a=b"
 
 
-@pytest.fixture
-def hook() -> Iterator[Hook]:
-    found = Hook()
+@contextmanager
+def serving(found: Hook) -> Iterator[Hook]:
+    """A receiver that answers until the block ends."""
     Thread(target=found.server.serve_forever, args=(0.05,), daemon=True).start()
     yield found
     found.server.shutdown()
     found.server.server_close()
+
+
+@pytest.fixture
+def hook() -> Iterator[Hook]:
+    with serving(Hook()) as found:
+        yield found
+
+
+@pytest.fixture(scope="module")
+def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
+    return Authority.make(tmp_path_factory.mktemp("authority"))
+
+
+def run_notify(uri: str, *words: str) -> subprocess.CompletedProcess[str]:
+    """Run the program."""
+    return subprocess.run(
+        [sys.executable, "-m", "edgesmith_builder", "notify", *words],
+        env=os.environ | environment(uri),
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
 
 
 def environment(uri: str, secret: str | None = f"whsec_{base64.b64encode(KEY).decode()}") -> dict[str, str]:
@@ -163,15 +195,36 @@ def test_what_the_resource_takes_can_be_sent_to(uri: str) -> None:
 
 
 def test_the_program_sends_it_and_logs_neither_secret_nor_event(hook: Hook) -> None:
-    found = subprocess.run(
-        [sys.executable, "-m", "edgesmith_builder", "notify"],
-        env=os.environ | environment(hook.uri),
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    found = run_notify(hook.uri)
     assert found.returncode == 0, found.stderr
     assert "event e1 was taken at try 1 by 127.0.0.1" in found.stderr
     assert base64.b64encode(KEY).decode() not in found.stderr
     assert "grüße" not in found.stderr
     assert "a=b" not in found.stderr
+
+
+def test_a_receiver_of_an_authority_of_ones_own_is_believed_where_it_is_given(authority: Authority) -> None:
+    with serving(Hook(authority.sign("hook"))) as hook:
+        found = run_notify(hook.uri, "--bucket-ca", str(authority.file))
+        assert found.returncode == 0, found.stderr
+        assert "event e1 was taken at try 1" in found.stderr
+        clock = Clock()
+        with pytest.raises(NotSent) as told:
+            deliver(Event.read(environment(hook.uri)), patience=5, clock=clock.time, pause=clock.pause)
+        assert len(hook.got) == 1
+    assert told.value.retry, "a receiver may get another certificate within a day"
+    assert str(told.value).startswith("127.0.0.1 has a certificate that is not trusted (")
+    assert "was expected in bucket.caBundle of the chart" in str(told.value)
+
+
+@pytest.mark.parametrize("content", [None, b"no certificate", b"\xff"])
+def test_authorities_that_are_none_are_told(
+    content: bytes | None, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    file = tmp_path / "ca.pem"
+    if content is not None:
+        file.write_bytes(content)
+    with caplog.at_level(logging.ERROR):
+        assert notify(environment("http://127.0.0.1:9/"), file) == 1
+    (record,) = caplog.records
+    assert f"--bucket-ca {file} cannot be used" in record.message

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import random
+import re
 from copy import deepcopy
 from dataclasses import replace
 from datetime import timedelta
 from functools import cache
+from ipaddress import IPv6Address
 from typing import Any
 
 import pytest
@@ -16,7 +18,8 @@ from clusters import Cluster, publish, three_nodes
 from pydantic import ValidationError
 from snapshots import NOW, SETTINGS
 
-from edgesmith.api.retraining import RetrainingEvent
+from edgesmith.api.names import BUCKET_CA_ANNOTATION
+from edgesmith.api.retraining import ADDRESS_PATTERN, RetrainingEvent
 from edgesmith.cli import plan as planning
 from edgesmith.cluster import parse_drift
 from edgesmith.cluster.kinds import JOB
@@ -246,6 +249,25 @@ def test_an_event_is_a_cloud_event_and_its_secret_is_read_by_the_job_alone() -> 
     assert job["spec"]["template"]["spec"]["automountServiceAccountToken"] is False
 
 
+def test_an_event_trusts_the_authorities_of_the_chart_as_build_jobs_do() -> None:
+    cluster, plan = started()
+    pems = replace(SETTINGS, bucket_ca="-----BEGIN")
+    jobs = {one.what: retraining_job(cluster.edge_model, one, pems) for one in plan.retraining}
+    template = jobs["event"]["spec"]["template"]
+    assert template["metadata"]["annotations"] == {BUCKET_CA_ANNOTATION: "-----BEGIN"}
+    (container,) = template["spec"]["containers"]
+    word, flag, path = container["args"]
+    assert (word, flag) == ("notify", "--bucket-ca")
+    (volume,) = (one for one in template["spec"]["volumes"] if "downwardAPI" in one)
+    (item,) = volume["downwardAPI"]["items"]
+    assert item["fieldRef"] == {"fieldPath": f"metadata.annotations['{BUCKET_CA_ANNOTATION}']"}
+    (mount,) = (one for one in container["volumeMounts"] if one["name"] == volume["name"])
+    assert (f"{mount['mountPath']}/{item['path']}", mount["readOnly"]) == (path, True)
+    assert "/tmp" in [one["mountPath"] for one in container["volumeMounts"]]  # noqa: S108 -- the pod's own emptyDir
+    assert jobs["job"] == jobs_of()["job"], "what trains is told nothing of it"
+    assert "annotations" not in jobs_of()["event"]["spec"]["template"]["metadata"]
+
+
 def test_a_plan_says_what_an_episode_starts_to_people_and_to_programs() -> None:
     cluster, plan = started()
     shown = [planning.Planned(cluster.snapshot(), plan, None)]
@@ -298,6 +320,28 @@ def test_where_an_event_can_be_sent_may_be_asked_for(uri: str) -> None:
 def test_where_none_can_be_sent_is_refused_at_once(uri: str) -> None:
     with pytest.raises(ValidationError, match="uri"):
         RetrainingEvent(uri=uri)
+
+
+def is_address(text: str) -> bool:
+    """Whether Python takes it as an IPv6 address."""
+    try:
+        return bool(IPv6Address(text))
+    except ValueError:
+        return False
+
+
+def test_what_stands_in_brackets_is_what_python_takes_as_an_ipv6_address() -> None:
+    chance = random.Random(6)  # noqa: S311 - no secret
+    taken = 0
+    for _ in range(20_000):
+        parts = chance.choices(
+            ["0", "a1", "FFFF", "", "12345", "10.0.0.7"], [6, 6, 4, 3, 0.1, 0.5], k=chance.randint(2, 9)
+        )
+        text = ":".join(parts)
+        text = chance.choice([text, f"{text}:", f":{text}"]) if "" in parts else text
+        taken += is_address(text)
+        assert bool(re.search(ADDRESS_PATTERN, f"https://[{text}]/")) == is_address(text), text
+    assert taken > 1000
 
 
 def test_what_nodes_say_is_no_reference_to_a_variable() -> None:

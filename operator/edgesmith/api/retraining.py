@@ -13,7 +13,21 @@ from edgesmith.api.units import PositiveDuration
 _Word = Annotated[str, Field(max_length=4096)]
 
 _LABEL = "[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?"
-_HOST = rf"(\[[0-9A-Fa-f:.]+\]|{_LABEL}(\.{_LABEL})*\.?)"
+_OCTET = "(25[0-5]|2[0-4][0-9]|1[0-9]{2}|[1-9]?[0-9])"
+_GROUP = "[0-9A-Fa-f]{1,4}"
+_BEFORE_LAST = "|".join(
+    [
+        f"({_GROUP}:){{6}}",
+        f"::({_GROUP}:){{5}}",
+        *(f"(({_GROUP}:){{0,{4 - after}}}{_GROUP})?::({_GROUP}:){{{after}}}" for after in (4, 3, 2, 1, 0)),
+    ]
+)
+"""What may stand before the last 32 bits of an IPv6 address: RFC 3986, section 3.2.2, IPv6address."""
+_IPV6 = (
+    rf"(({_BEFORE_LAST})({_GROUP}:{_GROUP}|({_OCTET}\.){{3}}{_OCTET})|"
+    f"(({_GROUP}:){{0,5}}{_GROUP})?::{_GROUP}|(({_GROUP}:){{0,6}}{_GROUP})?::)"
+)
+_HOST = rf"(\[{_IPV6}\]|{_LABEL}(\.{_LABEL})*\.?)"
 _PORT = "([1-9][0-9]{0,3}|[1-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5])"
 _VISIBLE = '[!-"$-~]'
 """ASCII that is printed, without a blank and `#`."""

@@ -10,6 +10,7 @@ from edgesmith.api.drift_status import DriftStatus, EpisodeStatus
 from edgesmith.api.edgemodel import PLURAL, EdgeModel
 from edgesmith.api.names import (
     API_VERSION,
+    BUCKET_CA_ANNOTATION,
     COMPONENT_LABEL,
     EPISODE_LABEL,
     GROUP,
@@ -29,6 +30,8 @@ SECRET_KEY = "secret"  # noqa: S105 - the key's name
 _KEPT_SECONDS = 7 * 86400
 _EVENT_DEADLINE = 86400
 """Seconds in which an event is tried to be delivered."""
+_TRUST = "/etc/edgesmith"
+_CA = "bucket-ca.pem"
 _EVENT_RESOURCES = {"requests": {"cpu": "10m", "memory": "64Mi"}, "limits": {"memory": "256Mi"}}
 
 
@@ -38,8 +41,10 @@ def retraining_job(model: EdgeModel, start: StartRetraining, settings: Settings)
     if episode is None or asked is None:
         raise ValueError("nothing is started without an episode and a spec that asks for it")
     name = retraining_name(model.metadata.name, episode.id, start.what)
+    annotations: dict[str, str] = {}
     if start.what == "event" and asked.event is not None:
         pod, deadline, retries = _event_pod(model, asked.event, start, episode, settings), _EVENT_DEADLINE, 4
+        annotations = {BUCKET_CA_ANNOTATION: settings.bucket_ca} if settings.bucket_ca else {}
     elif asked.job is not None:
         pod = _training_pod(model, asked.job, start.drift, episode, settings)
         deadline, retries = int(parse_duration(asked.job.deadline).total_seconds()), asked.job.retries
@@ -56,7 +61,10 @@ def retraining_job(model: EdgeModel, start: StartRetraining, settings: Settings)
             "ttlSecondsAfterFinished": _KEPT_SECONDS,
             "template": {
                 # Without the label that the operator watches its children by: nothing is to be known of these pods.
-                "metadata": {"labels": {MODEL_LABEL: model.metadata.name, **labels}},
+                "metadata": {
+                    "labels": {MODEL_LABEL: model.metadata.name, **labels},
+                    **({"annotations": annotations} if annotations else {}),
+                },
                 "spec": pod,
             },
         },
@@ -104,14 +112,30 @@ def _event_pod(
     if asked.secret_ref is not None:
         reference = {"name": asked.secret_ref.name, "key": SECRET_KEY}
         environment.append({"name": "EDGESMITH_EVENT_SECRET", "valueFrom": {"secretKeyRef": reference}})
-    container = {
+    container: dict[str, Any] = {
         "name": "event",
         "image": settings.builder_image,
         "args": ["notify"],
         "env": environment,
         "resources": _EVENT_RESOURCES,
     }
-    return _pod(container, settings.builder_node_selector, settings)
+    pod = _pod(container, settings.builder_node_selector, settings)
+    return _trusting(pod) if settings.bucket_ca else pod
+
+
+def _trusting(pod: dict[str, Any]) -> dict[str, Any]:
+    """A pod whose container trusts the authorities in the pod's annotation."""
+    (container,) = pod["containers"]
+    item = {"path": _CA, "fieldRef": {"fieldPath": f"metadata.annotations['{BUCKET_CA_ANNOTATION}']"}}
+    mount = {"name": "trust", "mountPath": _TRUST, "readOnly": True}
+    trusting = container | {
+        "args": [*container["args"], "--bucket-ca", f"{_TRUST}/{_CA}"],
+        "volumeMounts": [*container["volumeMounts"], mount],
+    }
+    return pod | {
+        "containers": [trusting],
+        "volumes": [*pod["volumes"], {"name": "trust", "downwardAPI": {"items": [item]}}],
+    }
 
 
 def _training_pod(
