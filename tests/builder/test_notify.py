@@ -84,7 +84,6 @@ def run_notify(uri: str, *words: str) -> subprocess.CompletedProcess[str]:
         env=os.environ | environment(uri),
         capture_output=True,
         text=True,
-        timeout=60,
         check=False,
     )
 
