@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import copy
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from edgesmith.cluster.errors import ClusterError, Missing
@@ -30,6 +30,8 @@ class PlayedClient:
         """Node to the last marks written."""
         self.slow: dict[str, str] = {}
         """By call: the one that has to begin before it is answered."""
+        self.meanwhile: dict[str, Callable[[], object]] = {}
+        """By call: what somebody else does before it is answered."""
         self._begun: defaultdict[str, asyncio.Event] = defaultdict(asyncio.Event)
         self.most_at_once = 0
         self._running = 0
@@ -85,6 +87,8 @@ class PlayedClient:
         if call in self.slow:
             await self._begun[self.slow[call]].wait()
         self._running -= 1
+        if call in self.meanwhile:
+            self.meanwhile.pop(call)()
         if call in self.refuse:
             raise self.refuse[call]
 

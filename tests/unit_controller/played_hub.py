@@ -13,12 +13,14 @@ from snapshots import LABEL, NOW, SETTINGS, model, profile
 from edgesmith.api.edgemodel import EdgeModel
 from edgesmith.api.names import daemon_set_name, job_name
 from edgesmith.api.status import Condition, EdgeModelStatus, VariantStatus
-from edgesmith.cluster.apply import Applier, Done
+from edgesmith.cluster.apply import Applier
 from edgesmith.cluster.client import Client
+from edgesmith.cluster.done import Done
 from edgesmith.cluster.errors import ClusterError
 from edgesmith.cluster.job_names import JobNames
 from edgesmith.cluster.kinds import EDGE_MODEL, NODE
 from edgesmith.cluster.objects import Objects
+from edgesmith.controller.watches import Watches
 from edgesmith.decide.builds import build_for
 from edgesmith.decide.plan import ApplyRevision, Delete, Event, Keep, Move, Plan, StartBuild, StartTrial
 from edgesmith.decide.serving import revision_of
@@ -89,6 +91,8 @@ class Hub:
         self.objects = Objects()
         self.seconds = 0.0
         self.others: tuple[EdgeModel, ...] = ()
+        self.due: list[str] = []
+        """Whose passes were asked for."""
         for number in range(nodes):
             metadata = {"name": f"n{number}", "labels": {LABEL: "before"}}
             self.objects.put(NODE, self.client.put(NODE, {"metadata": metadata}))
@@ -98,7 +102,13 @@ class Hub:
         self.objects.put(EDGE_MODEL, raw | {"status": {}})
         self.names = JobNames(lambda: self.seconds)
         client = cast("Client", self.client)
-        self.applier = Applier(client, self.objects, self.names, instance="i", clock=lambda: self.seconds)
+        self.watches = Watches(
+            client, self.objects, ask=lambda key: self.due.append(key[1]), noticed=self.names.changed,
+            loaded=lambda: None, namespace="system", holder="i", clock=lambda: self.seconds,
+        )  # fmt: skip
+        self.applier = Applier(
+            client, self.objects, self.names, changed=self.watches.changed, instance="i", clock=lambda: self.seconds
+        )
 
     async def apply(self, wanted: Plan, now: datetime = NOW) -> Done:
         known = self.objects.models.get("plant", "parts")

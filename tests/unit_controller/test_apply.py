@@ -11,7 +11,8 @@ from played_hub import DS1, DS2, IMAGE, JOB, PROFILES, R1, R2, STATUS, Hub, cond
 from snapshots import LABEL, NEXT, NOW, SETTINGS, model
 
 from edgesmith.api.names import BUILD_KEY_LABEL, trial_pod_name
-from edgesmith.cluster.apply import AT_ONCE, MOVES_PER_PASS, RECORDS_BESIDE_MOVES, RECORDS_PER_PASS
+from edgesmith.cluster.apply import MOVES_PER_PASS, RECORDS_BESIDE_MOVES, RECORDS_PER_PASS
+from edgesmith.cluster.done import AT_ONCE
 from edgesmith.cluster.errors import (
     AdmissionDenied,
     Conflict,

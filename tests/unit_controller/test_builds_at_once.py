@@ -10,8 +10,9 @@ import pytest
 from objects_of import model, profile
 
 from edgesmith.api.names import RESOLVE_LABEL
-from edgesmith.cluster.apply import Applier, Done
+from edgesmith.cluster.apply import Applier
 from edgesmith.cluster.build_slots import BuildSlots
+from edgesmith.cluster.done import Done
 from edgesmith.cluster.gather import Gatherer
 from edgesmith.cluster.images import Images
 from edgesmith.cluster.kinds import DEVICE_PROFILE, EDGE_MODEL, JOB, POD

@@ -15,6 +15,7 @@ from edgesmith.cluster.images import Images
 from edgesmith.cluster.kinds import DEVICE_PROFILE, EDGE_MODEL, JOB, POD
 from edgesmith.cluster.objects import Objects
 from edgesmith.cluster.provenance import Wanted
+from edgesmith.cluster.table import ObjectChange
 from edgesmith.decide.built_for_sites import wanted
 from edgesmith.decide.settings import Settings
 from edgesmith.decide.snapshot import BuildJob
@@ -64,7 +65,9 @@ class World:
         owner = {"uid": "uid-m", "controller": True}
         metadata = labelled(self.key) | {"name": "j", "uid": "j", "ownerReferences": [owner]}
         self.objects.put(JOB, {"metadata": metadata, "status": status})
-        self.gatherer = Gatherer(self.objects, cast("Images", self.asked), SETTINGS, cast("Client", self.api))
+        self.told: list[ObjectChange] = []
+        images, client = cast("Images", self.asked), cast("Client", self.api)
+        self.gatherer = Gatherer(self.objects, images, SETTINGS, client, self.told.extend)
 
     async def job(self) -> BuildJob:
         """The Job as a pass sees it."""
@@ -199,3 +202,12 @@ async def test_a_job_of_another_edgemodel_for_the_same_build_is_seen_with_its_po
     assert [(job.name, job.model, job.digest) for job in snapshot.other_jobs] == [("theirs", "other", DIGEST)]
     assert [job.name for job in snapshot.jobs] == ["j"]
     assert world.asked.builds[0].trusted == {DIGEST}
+
+
+async def test_what_is_read_of_a_pod_before_a_watch_reported_it_is_passed_on() -> None:
+    pod = {"metadata": labelled("k") | {"name": "p", "uid": "p"}, "status": {"phase": "Succeeded"}}
+    world = World(pod, conditions=COMPLETE)
+    for _ in range(2):
+        await world.job()
+    assert [change.key for change in world.told] == [("ns", "p")]
+    assert world.objects.put(POD, pod) is None, "a watch says nothing new of it"

@@ -15,8 +15,9 @@ from edgesmith.api.deviceprofile import DeviceProfile
 from edgesmith.api.names import node_label
 from edgesmith.api.status import EdgeModelStatus, PendingReason
 from edgesmith.api.trial_status import TrialStatus
-from edgesmith.cluster.apply import Applier, Done
+from edgesmith.cluster.apply import Applier
 from edgesmith.cluster.build_slots import BuildSlots
+from edgesmith.cluster.done import Done
 from edgesmith.cluster.gather import Gatherer
 from edgesmith.cluster.images import Images
 from edgesmith.cluster.kinds import DEVICE_PROFILE, EDGE_MODEL, NODE

@@ -9,8 +9,9 @@ import pytest
 from objects_of import model, profile
 from snapshots import NOW
 
-from edgesmith.cluster.apply import Applier, Done
+from edgesmith.cluster.apply import Applier
 from edgesmith.cluster.build_slots import BuildSlots
+from edgesmith.cluster.done import Done
 from edgesmith.cluster.errors import ClusterError, Forbidden, Unreachable, Waiting
 from edgesmith.cluster.gather import Gatherer
 from edgesmith.cluster.images import Images

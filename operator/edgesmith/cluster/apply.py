@@ -6,25 +6,26 @@ back: refusals are collected, and the status says them.
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
 import json
 import logging
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple
 
 from edgesmith.api.names import next_label, node_label
 from edgesmith.cluster.client import Client, Object
+from edgesmith.cluster.done import Done, collected, each
 from edgesmith.cluster.errors import ClusterError, Conflict, Missing, NameTaken
 from edgesmith.cluster.events import event_manifest
 from edgesmith.cluster.job_names import JobNames
-from edgesmith.cluster.kinds import DAEMON_SET, EVENT, JOB, KINDS, NODE, POD, SERVICE, kind_of
+from edgesmith.cluster.kinds import DAEMON_SET, EVENT, JOB, KINDS, NODE, POD, SERVICE, Kind, kind_of
+from edgesmith.cluster.node_writes import differs_besides
 from edgesmith.cluster.objects import Objects
 from edgesmith.cluster.parse import owner_of, without_bookkeeping
 from edgesmith.cluster.refusals import Refusal, with_refusals
 from edgesmith.cluster.status import Statuses
+from edgesmith.cluster.table import ObjectChange
 from edgesmith.decide.plan import Keep, Move, Plan, StartBuild
 from edgesmith.decide.snapshot import Snapshot
 from edgesmith.resources import (
@@ -41,12 +42,8 @@ from edgesmith.resources import (
 
 log = logging.getLogger(__name__)
 
-T = TypeVar("T")
-
 SERVICE_SECONDS = 600.0
 """After how long the Service, which is not watched, is read again."""
-AT_ONCE = 16
-"""Nodes that are written to at the same time."""
 MOVES_PER_PASS = 64
 """Nodes that one pass moves before it is judged again how the fleet does. What has to go back goes in one pass."""
 RECORDS_PER_PASS = 128
@@ -55,38 +52,6 @@ RECORDS_BESIDE_MOVES = 16
 """The same where it moves nodes, as long as no other EdgeModel waits for what a record says: moves come first."""
 
 _VOLATILE = ("resourceVersion", "generation", "uid", "creationTimestamp", "deletionTimestamp")
-
-
-@dataclass
-class Done:
-    """What a pass changed; counted, for the log and the metrics."""
-
-    builds: int = 0
-    looks: int = 0
-    trials: int = 0
-    applied: int = 0
-    moves: int = 0
-    records: int = 0
-    deleted: int = 0
-    status: bool = False
-    events: int = 0
-    left: bool = False
-    """Whether the plan holds more than one pass does."""
-    names: list[str] = field(default_factory=list)
-    """What was changed, in words."""
-    refusals: list[Refusal] = field(default_factory=list)
-
-    def __bool__(self) -> bool:
-        return bool(
-            self.builds
-            or self.looks
-            or self.trials
-            or self.applied
-            or self.moves
-            or self.deleted
-            or self.status
-            or self.left
-        )
 
 
 class _Applied(NamedTuple):
@@ -101,7 +66,14 @@ class Applier:
     """Applies plans."""
 
     def __init__(
-        self, client: Client, objects: Objects, names: JobNames, *, instance: str, clock: Callable[[], float]
+        self,
+        client: Client,
+        objects: Objects,
+        names: JobNames,
+        *,
+        changed: Callable[[Iterable[ObjectChange]], None],
+        instance: str,
+        clock: Callable[[], float],
     ) -> None:
         """Make an applier.
 
@@ -109,12 +81,14 @@ class Applier:
             client: The API server.
             objects: Gets everything that is written, so that the next pass sees it.
             names: Names of Jobs that are not given again yet.
+            changed: Told what answers say besides what was written: no watch reports it again.
             instance: The name events are reported under.
             clock: Seconds that only grow.
         """
         self._client = client
         self._objects = objects
         self._job_names = names
+        self._changed = changed
         self._instance = instance
         self._clock = clock
         self._memory: dict[tuple[str, str, str], _Applied] = {}
@@ -164,20 +138,20 @@ class Applier:
         for revision in plan.revisions:
             manifest = daemon_set(snapshot.model, revision, snapshot.settings)
             live = next((r.manifest for r in snapshot.revisions if r.name == manifest["metadata"]["name"]), None)
-            await _collected(self._ensure(manifest, live, done), done, revision.profile.metadata.name)
+            await collected(self._ensure(manifest, live, done), done, revision.profile.metadata.name)
             if revision.staging:
                 staging = staging_daemon_set(snapshot.model, revision, snapshot.settings)
                 live = next((one.manifest for one in snapshot.staging if one.revision == revision.revision), None)
-                await _collected(self._ensure(staging, live, done), done, revision.profile.metadata.name)
+                await collected(self._ensure(staging, live, done), done, revision.profile.metadata.name)
 
         for report in plan.reports:
             reporting = reporting_daemon_set(snapshot.model, report, snapshot.settings)
             live = next((one.manifest for one in snapshot.reporting if one.revision == report.revision), None)
-            await _collected(self._ensure(reporting, live, done), done, report.profile.metadata.name)
+            await collected(self._ensure(reporting, live, done), done, report.profile.metadata.name)
         for hold in plan.holds:
             holding = holding_daemon_set(snapshot.model, hold, snapshot.settings)
             live = next((one.manifest for one in snapshot.holding if one.revision == hold.revision), None)
-            await _collected(self._ensure(holding, live, done), done, hold.profile.metadata.name)
+            await collected(self._ensure(holding, live, done), done, hold.profile.metadata.name)
 
     async def _nodes(self, plan: Plan, snapshot: Snapshot, done: Done) -> None:
         """Move nodes, those that have to go back first, and write what is to be kept of the others."""
@@ -194,26 +168,26 @@ class Applier:
         others = [move for move in possible if not move.urgent]
         records = RECORDS_BESIDE_MOVES if possible and not snapshot.others else RECORDS_PER_PASS
         done.left = len(others) > MOVES_PER_PASS or len(plan.records) > records
-        await _each([*urgent, *others[:MOVES_PER_PASS]], lambda move: _collected(self._move(move, key, done), done))
-        await _each(plan.records[:records], lambda kept: _collected(self._keep(kept, key, done), done))
+        await each([*urgent, *others[:MOVES_PER_PASS]], lambda move: collected(self._move(move, key, done), done))
+        await each(plan.records[:records], lambda kept: collected(self._keep(kept, key, done), done))
 
     async def _rest(self, plan: Plan, snapshot: Snapshot, done: Done) -> None:
         """Start builds, a look at files and trials, delete what is no longer wanted, and see to the Service."""
         model = snapshot.model
         for start in plan.builds:
             work = self._build(build_job(model, start, snapshot.settings), model.metadata.uid, done)
-            await _collected(work, done, _profile(start))
+            await collected(work, done, _profile(start))
         if plan.look:
-            await _collected(self._look(resolve_job(model, plan.look, snapshot.settings), done), done)
+            await collected(self._look(resolve_job(model, plan.look, snapshot.settings), done), done)
         for begun in plan.retraining:
-            await _collected(self._retrain(retraining_job(model, begun, snapshot.settings), done), done)
+            await collected(self._retrain(retraining_job(model, begun, snapshot.settings), done), done)
         for trial in plan.trials:
             work = self._trial(trial_pod(model, trial, snapshot.settings), done)
-            await _collected(work, done, trial.profile.metadata.name)
+            await collected(work, done, trial.profile.metadata.name)
         for delete in plan.deletes:
-            await _collected(self._delete(delete.kind, model.metadata.namespace, delete.name, done), done)
+            await collected(self._delete(delete.kind, model.metadata.namespace, delete.name, done), done)
         if plan.service:
-            await _collected(self._service(service(model), model.metadata.uid, done), done)
+            await collected(self._service(service(model), model.metadata.uid, done), done)
 
     async def _build(self, manifest: Object, owner: str, done: Done) -> None:
         """Make a build Job, unless another EdgeModel of the namespace has just made the same: then that is waited for.
@@ -229,7 +203,7 @@ class Applier:
             live = await self._client.get(JOB, metadata["namespace"], metadata["name"])
             if live is None or owner_of(live) == owner:
                 raise
-            self._objects.put(JOB, live)
+            self._take(JOB, live)
             return
         done.builds += 1
 
@@ -253,7 +227,12 @@ class Applier:
             live = await self._client.get(JOB, metadata["namespace"], metadata["name"])
             if live is None or owner_of(live) != owner_of(manifest):
                 raise
-            self._objects.put(JOB, live)
+            self._take(JOB, live)
+
+    def _take(self, kind: Kind, live: Object) -> None:
+        """Take in what somebody else made, and pass on that it is new."""
+        if change := self._objects.put(kind, live):
+            self._changed([change])
 
     async def _trial(self, manifest: Object, done: Done) -> None:
         self._objects.put(POD, await self._client.create(manifest))
@@ -329,12 +308,14 @@ class Applier:
             done.records += 1
 
     async def _mark(self, node: str, key: str, **marks: Any) -> bool:
-        """Write to a node; says whether the node is there."""
+        """Write to a node, and pass on what else its answer says is new; says whether the node is there."""
         try:
-            self._objects.put(NODE, await self._client.mark_node(node, key, **marks))
+            change = self._objects.put(NODE, await self._client.mark_node(node, key, **marks))
         except Missing:
             # A node that left the cluster in between: the plan of the next pass does without it.
             return False
+        if change and differs_besides(change, {key, *marks.get("labels", {})}):
+            self._changed([change])
         return True
 
     async def _events(self, plan: Plan, snapshot: Snapshot, now: datetime, done: Done) -> None:
@@ -345,26 +326,6 @@ class Applier:
                 done.events += 1
             except ClusterError as error:
                 log.warning("the event %s was not recorded: %s", event.reason, error)
-
-
-async def _collected(work: Awaitable[None], done: Done, profile: str = "") -> None:
-    """Do something; what the API server says against it is kept, and the rest goes on."""
-    try:
-        await work
-    except ClusterError as error:
-        # Kept until the next pass: without the frames, which hold the whole snapshot.
-        done.refusals.append(Refusal(error.with_traceback(None), profile))
-
-
-async def _each(items: Sequence[T], work: Callable[[T], Awaitable[None]]) -> None:
-    """Do something about every item, `AT_ONCE` at the same time, begun in their order."""
-    left = iter(items)
-
-    async def some() -> None:
-        for item in left:
-            await work(item)
-
-    await asyncio.gather(*(some() for _ in range(min(AT_ONCE, len(items)))))
 
 
 def _profile(start: StartBuild) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 
 from edgesmith.api.edgemodel import EdgeModel
@@ -13,7 +13,7 @@ from edgesmith.cluster.kinds import DEVICE_PROFILE, EVENT, POD
 from edgesmith.cluster.objects import Objects
 from edgesmith.cluster.parse_build import JOB_NAME_LABEL, AnyJob, BuildPod, with_pods
 from edgesmith.cluster.provenance import Wanted
-from edgesmith.cluster.table import Entry, T, Table
+from edgesmith.cluster.table import Entry, ObjectChange, T, Table
 from edgesmith.decide.built_for_sites import wanted
 from edgesmith.decide.requests import candidates
 from edgesmith.decide.settings import Settings
@@ -28,7 +28,14 @@ CREATE_REASONS = ("FailedCreate",)
 class Gatherer:
     """Makes snapshots."""
 
-    def __init__(self, objects: Objects, images: Images, settings: Settings, client: Client) -> None:
+    def __init__(
+        self,
+        objects: Objects,
+        images: Images,
+        settings: Settings,
+        client: Client,
+        changed: Callable[[Iterable[ObjectChange]], None] = lambda _: None,
+    ) -> None:
         """Make a gatherer.
 
         Args:
@@ -36,11 +43,13 @@ class Gatherer:
             images: What is known of the registry.
             settings: The installation's settings.
             client: For what is not watched: why a pod's volumes cannot be mounted.
+            changed: Told what was read before a watch reported it: none reports it again.
         """
         self.objects = objects
         self.settings = settings
         self._images = images
         self._client = client
+        self._changed = changed
         self._read: set[str] = set()
         """UIDs of Jobs that have ended and whose pods were read for it; of those that are still there."""
 
@@ -158,7 +167,8 @@ class Gatherer:
         labels = f"{JOB_NAME_LABEL}={job.name}"
         try:
             async for raw in self._client.list(POD, namespace=namespace, labels=labels):
-                self.objects.put(POD, raw)
+                if change := self.objects.put(POD, raw):
+                    self._changed([change])
         except ClusterError:
             # The watch reports it, if a little later.
             self._read.discard(entry.uid)

@@ -9,9 +9,10 @@ from dataclasses import replace
 from datetime import datetime
 
 from edgesmith.api.names import parse_node_label
-from edgesmith.cluster.apply import Applier, Done
+from edgesmith.cluster.apply import Applier
 from edgesmith.cluster.build_slots import BuildSlots
 from edgesmith.cluster.client import Client
+from edgesmith.cluster.done import Done
 from edgesmith.cluster.errors import ClusterError, Stalled, Transient, Waiting
 from edgesmith.cluster.gather import Gatherer
 from edgesmith.cluster.kinds import EDGE_MODEL

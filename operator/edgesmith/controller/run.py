@@ -8,7 +8,7 @@ import logging
 import os
 import signal
 import time
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Iterable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -26,6 +26,7 @@ from edgesmith.cluster.kinds import DEVICE_PROFILE, EDGE_MODEL
 from edgesmith.cluster.lease import Lease
 from edgesmith.cluster.node_turns import NodeTurns
 from edgesmith.cluster.objects import WATCHED, WATCHED_WITHOUT_BUILDS, Objects
+from edgesmith.cluster.table import ObjectChange
 from edgesmith.cluster.unreadable import Unreadable
 from edgesmith.controller import fleet_metrics, metrics
 from edgesmith.controller.concerns import everybody
@@ -75,9 +76,10 @@ class _Operator:
         self._objects = Objects(WATCHED if settings.builds else WATCHED_WITHOUT_BUILDS)
         self._numbers = Numbers()
         self._lease = Lease(client, options.namespace, options.holder, clock, restored=self._restored)
-        gatherer = Gatherer(self._objects, Images(registry, clock, settings.signed_by), settings, client)
+        images = Images(registry, clock, settings.signed_by)
+        gatherer = Gatherer(self._objects, images, settings, client, self._changed)
         names = JobNames(clock)
-        applier = Applier(client, self._objects, names, instance=options.holder, clock=clock)
+        applier = Applier(client, self._objects, names, changed=self._changed, instance=options.holder, clock=clock)
         passes = Passes(
             gatherer,
             applier,
@@ -136,6 +138,9 @@ class _Operator:
 
     def _ask(self, key: Key) -> None:
         self._queue.add(key)
+
+    def _changed(self, changes: Iterable[ObjectChange]) -> None:
+        self._watches.changed(changes)
 
     def _rest(self, planned: float) -> None:
         self._queue.rest(planned)
