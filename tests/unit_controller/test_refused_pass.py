@@ -21,7 +21,7 @@ from edgesmith.cluster.objects import Objects
 from edgesmith.cluster.provenance import Wanted
 from edgesmith.cluster.refusals import Refusal
 from edgesmith.controller.metrics import Numbers
-from edgesmith.controller.passes import STALLED_SECONDS, Passes
+from edgesmith.controller.passes import CHANGED_SECONDS, STALLED_SECONDS, Passes
 from edgesmith.controller.queue import Outcome
 from edgesmith.decide.plan import Plan
 from edgesmith.decide.settings import Settings
@@ -33,13 +33,14 @@ DIGEST = "sha256:" + "0" * 64
 class Refusing:
     """An applier whose calls all fail alike."""
 
-    def __init__(self, errors: list[ClusterError]) -> None:
+    def __init__(self, errors: list[ClusterError], **done: Any) -> None:
         self.errors = errors
+        self.done = done
         self.plan: Plan | None = None
 
     async def apply(self, plan: Plan, _snapshot: Snapshot, _now: datetime) -> Done:
         self.plan = plan
-        return Done(refusals=[Refusal(error) for error in self.errors])
+        return Done(refusals=[Refusal(error) for error in self.errors], **self.done)
 
 
 class NoAnswer:
@@ -53,9 +54,9 @@ class NoAnswer:
         return dict.fromkeys((one.build.key for one in builds), problem)
 
 
-async def run(*errors: ClusterError) -> tuple[Outcome, float]:
+async def run(*errors: ClusterError, **done: Any) -> tuple[Outcome, float]:
     """A pass in which these errors were met; its outcome, and when its plan wants to look again."""
-    objects, applier = Objects(), Refusing(list(errors))
+    objects, applier = Objects(), Refusing(list(errors), **done)
     objects.put(EDGE_MODEL, model("m"))
     objects.put(DEVICE_PROFILE, profile("p"))
     objects.completed(EDGE_MODEL)
@@ -97,3 +98,13 @@ async def test_what_the_plan_waits_for_is_looked_at_in_time(errors: tuple[Cluste
 async def test_what_is_awaited_is_asked_for_when_it_says() -> None:
     outcome, soon = await run(Waiting("Later.", 1.0))
     assert outcome == Outcome(again=min(1.0, soon))
+
+
+@pytest.mark.parametrize("error", [Forbidden("No."), Unreachable("No answer.")])
+async def test_more_than_one_pass_does_is_gone_on_with_at_once_only_where_nothing_was_refused(
+    error: ClusterError,
+) -> None:
+    outcome, _ = await run(error, left=True, moves=1)
+    assert outcome.again == CHANGED_SECONDS
+    outcome, _ = await run(left=True, moves=1)
+    assert outcome == Outcome(again=0.0)

@@ -24,6 +24,7 @@ from edgesmith.cluster.node_writes import differs_besides
 from edgesmith.cluster.objects import Objects
 from edgesmith.cluster.parse import owner_of, without_bookkeeping
 from edgesmith.cluster.refusals import Refusal, with_refusals
+from edgesmith.cluster.refused_nodes import RefusedNodes
 from edgesmith.cluster.status import Statuses
 from edgesmith.cluster.table import ObjectChange
 from edgesmith.decide.plan import Keep, Move, Plan, StartBuild
@@ -93,7 +94,8 @@ class Applier:
         self._clock = clock
         self._memory: dict[tuple[str, str, str], _Applied] = {}
         self._refused: dict[tuple[str, str], list[Refusal]] = {}
-        """What the API server refused last time after the status was written, by EdgeModel."""
+        """What the API server refused last time after the status was written, but for nodes, by EdgeModel."""
+        self._nodes_refused: dict[tuple[str, str], RefusedNodes] = {}
         self._statuses = Statuses(client, objects)
 
     async def apply(self, plan: Plan, snapshot: Snapshot, now: datetime) -> Done:
@@ -108,15 +110,18 @@ class Applier:
         done = Done()
         key = _key(snapshot)
         await self._revisions(plan, snapshot, done)
+        nodes = self._nodes_refused.setdefault(key, RefusedNodes())
+        of_revisions = list(done.refusals)
         # What comes after the status was refused last time, and may still be: saying so now keeps the status steady.
-        expected = [*done.refusals, *self._refused.get(key, ())]
+        expected = [*of_revisions, *nodes.refusals, *self._refused.get(key, ())]
         said = with_refusals(plan.status, expected, snapshot.model, now)
         done.status = await self._statuses.write(said, snapshot)
+        await self._nodes(plan, snapshot, nodes, done)
         before = len(done.refusals)
-        await self._nodes(plan, snapshot, done)
         await self._rest(plan, snapshot, done)
         self._refused[key] = done.refusals[before:]
-        if (says := with_refusals(plan.status, done.refusals, snapshot.model, now)) is not said:
+        found = [*of_revisions, *nodes.refusals, *self._refused[key]]
+        if (says := with_refusals(plan.status, found, snapshot.model, now)) is not said:
             done.status = await self._statuses.write(says, snapshot) or done.status
         if done.status:
             await self._events(plan, snapshot, now, done)
@@ -129,6 +134,7 @@ class Applier:
     def forget(self, namespace: str, name: str) -> None:
         """Forget what was applied and refused for an EdgeModel that is gone."""
         self._refused.pop((namespace, name), None)
+        self._nodes_refused.pop((namespace, name), None)
         self._statuses.forget(namespace, name)
         for reference in [reference for reference in self._memory if reference[1] == namespace]:
             del self._memory[reference]
@@ -153,7 +159,7 @@ class Applier:
             live = next((one.manifest for one in snapshot.holding if one.revision == hold.revision), None)
             await collected(self._ensure(holding, live, done), done, hold.profile.metadata.name)
 
-    async def _nodes(self, plan: Plan, snapshot: Snapshot, done: Done) -> None:
+    async def _nodes(self, plan: Plan, snapshot: Snapshot, refused: RefusedNodes, done: Done) -> None:
         """Move nodes, those that have to go back first, and write what is to be kept of the others."""
         metadata = snapshot.model.metadata
         key = node_label(metadata.namespace, metadata.name)
@@ -165,11 +171,23 @@ class Applier:
             if move.revision is None or move.revision in (staging if move.staging else existing)
         ]
         urgent = [move for move in possible if move.urgent]
-        others = [move for move in possible if not move.urgent]
-        records = RECORDS_BESIDE_MOVES if possible and not snapshot.others else RECORDS_PER_PASS
-        done.left = len(others) > MOVES_PER_PASS or len(plan.records) > records
-        await each([*urgent, *others[:MOVES_PER_PASS]], lambda move: collected(self._move(move, key, done), done))
-        await each(plan.records[:records], lambda kept: collected(self._keep(kept, key, done), done))
+        others = refused.last(move for move in possible if not move.urgent)
+        records = refused.last(plan.records)
+        moving = [*urgent, *others[:MOVES_PER_PASS]]
+        keeping = records[: RECORDS_BESIDE_MOVES if possible and not snapshot.others else RECORDS_PER_PASS]
+        refusals: dict[str, Refusal] = {}
+
+        async def write(one: Move | Keep) -> None:
+            work = self._move(one, key, done) if isinstance(one, Move) else self._keep(one, key, done)
+            if refusal := await collected(work, done):
+                refusals[one.node] = refusal
+
+        await each(moving, write)
+        await each(keeping, write)
+        wanted: list[Move | Keep] = [*urgent, *others, *records]
+        tried: list[Move | Keep] = [*moving, *keeping]
+        refused.after(wanted, tried, refusals)
+        done.left = len(wanted) > len(tried) and bool(done.moves or done.records)
 
     async def _rest(self, plan: Plan, snapshot: Snapshot, done: Done) -> None:
         """Start builds, a look at files and trials, delete what is no longer wanted, and see to the Service."""

@@ -30,7 +30,7 @@ class Done:
     status: bool = False
     events: int = 0
     left: bool = False
-    """Whether the plan holds more than one pass does."""
+    """Whether the plan holds more writes to nodes than one pass does, and this one got some done."""
     names: list[str] = field(default_factory=list)
     """What was changed, in words."""
     refusals: list[Refusal] = field(default_factory=list)
@@ -48,13 +48,16 @@ class Done:
         )
 
 
-async def collected(work: Awaitable[None], done: Done, profile: str = "") -> None:
-    """Do something; what the API server says against it is kept, and the rest goes on."""
+async def collected(work: Awaitable[None], done: Done, profile: str = "") -> Refusal | None:
+    """Do something; what the API server says against it is kept and returned, and the rest goes on."""
     try:
         await work
     except ClusterError as error:
         # Kept until the next pass: without the frames, which hold the whole snapshot.
-        done.refusals.append(Refusal(error.with_traceback(None), profile))
+        refusal = Refusal(error.with_traceback(None), profile)
+        done.refusals.append(refusal)
+        return refusal
+    return None
 
 
 async def each(items: Sequence[T], work: Callable[[T], Awaitable[None]]) -> None:

@@ -145,7 +145,7 @@ class Passes:
         waits = [plan.look_again] if plan.look_again is not None else []
         if done:
             log.info("changed: %s", _words(done), extra=fields(namespace=key[0], edgemodel=key[1]))
-            waits.append(0.0 if done.left else CHANGED_SECONDS)
+            waits.append(0.0 if done.left and not done.refusals else CHANGED_SECONDS)
         if self._gatherer.starting(snapshot.model):
             waits.append(STARTING_SECONDS)
         if done.refusals:
