@@ -7,6 +7,7 @@ from objects_of import Object, model, node, pod, profile, unreadable_model
 from edgesmith.api.names import BUILD_KEY_LABEL, MODEL_LABEL, node_label
 from edgesmith.cluster.kinds import DEVICE_PROFILE, EDGE_MODEL, JOB, NODE, POD, Kind
 from edgesmith.cluster.objects import Objects
+from edgesmith.cluster.parse_build import JOB_NAME_LABEL
 from edgesmith.controller.concerns import concerned, everybody
 
 ONE, TWO = node_label("ns", "one"), node_label("ns", "two")
@@ -146,3 +147,28 @@ def test_everybody_holds_those_that_cannot_be_read() -> None:
     objects = world()
     objects.put(EDGE_MODEL, unreadable_model("one", version=2))
     assert everybody(objects) == {("ns", "one"), ("ns", "two")}
+
+
+def a_job(owner: str, key: str, name: str = "j") -> Object:
+    labels = {MODEL_LABEL: owner, BUILD_KEY_LABEL: key}
+    return {"metadata": {"name": name, "namespace": "ns", "uid": name, "resourceVersion": "1", "labels": labels}}
+
+
+def test_a_pod_of_a_build_concerns_whose_job_it_is_and_who_waits_for_that() -> None:
+    """A Secret that is missing, an image that cannot be pulled, and the digest show in the pod alone."""
+    objects = world()
+    variants = [{"profile": "p", "buildKey": "k", "state": "Building"}]
+    for name, namespace in (("two", "ns"), ("elsewhere", "other")):
+        waiting = model(name, version=2) | {"status": {"variants": variants}}
+        objects.put(EDGE_MODEL, waiting | {"metadata": waiting["metadata"] | {"namespace": namespace}})
+    objects.put(JOB, a_job("one", "k"))
+    objects.put(JOB, a_job("one", "k2", "j2"))
+    labels = {MODEL_LABEL: "one", BUILD_KEY_LABEL: "k", JOB_NAME_LABEL: "j"}
+    assert after(objects, POD, pod("x", labels=labels)) == {"one", "two"}
+    ended = pod("x", version=2, labels=labels, phase="Failed", reason="DeadlineExceeded")
+    assert after(objects, POD, ended) == {"one", "two"}
+    gone = objects.remove(POD, pod("x", version=3, labels=labels))
+    assert gone is not None
+    assert concerned(gone, objects) == {("ns", "one"), ("ns", "two")}
+    assert after(objects, POD, pod("y", labels=labels | {JOB_NAME_LABEL: "j2"})) == {"one"}
+    assert after(objects, POD, pod("z", labels=labels | {JOB_NAME_LABEL: "j3"})) == {"one"}, "its Job is not known"

@@ -11,8 +11,9 @@ from dataclasses import replace
 from edgesmith.api.deviceprofile import DeviceProfile
 from edgesmith.api.edgemodel import EdgeModel
 from edgesmith.api.names import parse_node_label
-from edgesmith.cluster.kinds import DEVICE_PROFILE, EDGE_MODEL, JOB, NODE
+from edgesmith.cluster.kinds import DEVICE_PROFILE, EDGE_MODEL, JOB, NODE, POD
 from edgesmith.cluster.objects import Objects
+from edgesmith.cluster.parse_build import BuildPod
 from edgesmith.cluster.table import ObjectChange
 from edgesmith.controller.queue import Key
 from edgesmith.decide.held import builds_named
@@ -30,7 +31,9 @@ def concerned(change: ObjectChange, objects: Objects) -> set[Key]:
         return _by_node(change, objects)
     if change.kind is JOB:
         return _by_job(change, objects.models.all())
-    return {(change.key[0], change.model)} if change.model else set()
+    if change.kind is POD:
+        return _by_pod(change, objects)
+    return _owner(change)
 
 
 def everybody(objects: Objects) -> set[Key]:
@@ -50,10 +53,25 @@ def _by_profile(name: str, models: Iterable[EdgeModel]) -> set[Key]:
 
 
 def _by_job(change: ObjectChange, models: Iterable[EdgeModel]) -> set[Key]:
-    """Whose Job it is, and who of the same namespace waits for the same build: their status says so."""
-    namespace, key = change.key[0], (change.new or change.old).key
-    found = {(namespace, change.model)} if change.model else set()
-    return found | {_key(model) for model in models if model.metadata.namespace == namespace and _builds(model, key)}
+    """Whose Job it is, and who of the same namespace waits for the same build."""
+    return _owner(change) | _waiting(change.key[0], (change.new or change.old).key, models)
+
+
+def _by_pod(change: ObjectChange, objects: Objects) -> set[Key]:
+    """Whose pod it is, and where it is one of a build Job, who waits for that."""
+    pod = change.new or change.old
+    job = objects.jobs.get(change.key[0], pod.job) if isinstance(pod, BuildPod) else None
+    return _owner(change) | (_waiting(change.key[0], job.key, objects.models.all()) if job else set())
+
+
+def _owner(change: ObjectChange) -> set[Key]:
+    """The EdgeModel that the labels of an object name."""
+    return {(change.key[0], change.model)} if change.model else set()
+
+
+def _waiting(namespace: str, key: str, models: Iterable[EdgeModel]) -> set[Key]:
+    """Who of a namespace has, or waits for, a build: their status says so."""
+    return {_key(model) for model in models if model.metadata.namespace == namespace and _builds(model, key)}
 
 
 def _builds(model: EdgeModel, key: str) -> bool:
