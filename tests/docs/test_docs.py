@@ -14,7 +14,10 @@ import pytest
 import yaml
 
 from edgesmith.api.conditions import ConditionType, Reason
+from edgesmith.cluster.services import GOING_SECONDS
 from edgesmith.controller.metrics import METRICS as OPERATOR_METRICS
+from edgesmith.controller.passes import STALLED_SECONDS
+from edgesmith.controller.queue import FIRST_RETRY, LONGEST_RETRY
 from edgesmith_builder.contract import FailureReason
 from edgesmith_runtime.metrics import METRICS as RUNTIME_METRICS
 
@@ -143,3 +146,13 @@ def anchors(text: str) -> set[str]:
 def test_anchors_are_as_github_makes_them() -> None:
     page = "# `a.b` and [C's](d.md)\n\n```sh\n# not me\n```\n\n## Twice\n## Twice\n## Snake_case, Größe / x\n"
     assert anchors(page) == {"ab-and-cs", "twice", "twice-1", "snake_case-größe--x"}
+
+
+def test_when_what_was_refused_is_tried_again_is_on_the_operators_page() -> None:
+    page = (DOCS / "operator.md").read_text()
+    (refused,) = [line for line in page.splitlines() if line.startswith("| the API server refuses ")]
+    assert refused.endswith(f"; tried again on a change, or after {STALLED_SECONDS:g} s |")
+    (going,) = [line for line in page.splitlines() if "`kubectl replace --force`" in line]
+    assert f" every {GOING_SECONDS:g} s " in going
+    (silent,) = [line for line in page.splitlines() if line.startswith("| the API server does not answer")]
+    assert f"after {FIRST_RETRY:g}, {2 * FIRST_RETRY:g}, {4 * FIRST_RETRY:g} … {LONGEST_RETRY:g} s" in silent

@@ -7,23 +7,38 @@ from typing import Any
 import pytest
 from played_hub import Hub, plan
 
+from edgesmith.api.names import API_VERSION, MANAGED_BY, MANAGED_BY_LABEL, MODEL_LABEL
 from edgesmith.cluster.apply import SERVICE_SECONDS
-from edgesmith.cluster.errors import NameTaken
+from edgesmith.cluster.errors import NameTaken, Waiting
 from edgesmith.cluster.kinds import EDGE_MODEL, SERVICE
 
+OURS = {MANAGED_BY_LABEL: MANAGED_BY, MODEL_LABEL: "parts"}
 
-def a_service(owner: str) -> dict[str, Any]:
-    reference = {"kind": "EdgeModel", "name": "parts", "uid": owner, "controller": True}
+
+def a_service(owner: str, *, labels: dict[str, str] | None = None, **reference: str) -> dict[str, Any]:
+    """A Service of the EdgeModel's name, by the UID of its controller."""
+    named = {"apiVersion": API_VERSION, "kind": "EdgeModel", "name": "parts", **reference}
+    references = [{**named, "uid": owner, "controller": True}] if owner else []
     return {
-        "metadata": {"name": "parts", "namespace": "plant", "ownerReferences": [reference] if owner else []},
+        "metadata": {"name": "parts", "namespace": "plant", "labels": labels or {}, "ownerReferences": references},
         "spec": {"selector": {"app": "mine"}},
     }
 
 
-@pytest.mark.parametrize("owner", ["", "somebody-else"])
-async def test_a_service_of_somebody_else_is_left_alone(owner: str) -> None:
+THEIRS = {
+    "nobody's": a_service(""),
+    "of another tool": a_service("", labels={MANAGED_BY_LABEL: "helm", MODEL_LABEL: "parts"}),
+    "of another EdgeModel without an owner": a_service("", labels=OURS | {MODEL_LABEL: "others"}),
+    "of another EdgeModel": a_service("u2", name="others", labels=OURS),
+    "of another kind": a_service("u2", kind="Deployment", labels=OURS),
+    "of another group": a_service("u2", apiVersion="example.com/v1", labels=OURS),
+}
+
+
+@pytest.mark.parametrize("whose", THEIRS)
+async def test_a_service_of_somebody_else_is_left_alone(whose: str) -> None:
     hub = Hub()
-    theirs = hub.client.put(SERVICE, a_service(owner))
+    theirs = hub.client.put(SERVICE, THEIRS[whose])
     for _ in range(2):
         (error,) = await hub.refused(plan(service=True))
         assert isinstance(error, NameTaken)
@@ -64,3 +79,26 @@ async def test_another_port_is_applied_at_once() -> None:
     await hub.apply(plan(service=True))
     assert hub.asked() == ["get Service parts", "apply Service parts"]
     assert hub.client.objects["Service", "parts"]["spec"]["ports"][0]["port"] == 9000
+
+
+async def test_a_service_of_an_edgemodel_that_was_made_anew_is_waited_for() -> None:
+    """`kubectl replace --force`: the one before is gone, and its Service goes a moment later."""
+    hub = Hub()
+    theirs = hub.client.put(SERVICE, a_service("before", apiVersion="edgesmith.dev/v1alpha0", labels=OURS))
+    (error,) = await hub.refused(plan(service=True))
+    assert isinstance(error, Waiting)
+    assert error.seconds == 2.0
+    assert "The Service plant/parts is of an EdgeModel of the same name that was deleted" in str(error)
+    assert (hub.client.objects["Service", "parts"], "Stalled" in hub.said) == (theirs, False)
+    hub.client.objects.pop(("Service", "parts"))
+    assert (await hub.apply(plan(service=True))).applied == 1
+
+
+async def test_an_own_service_that_was_left_without_an_owner_is_taken_over() -> None:
+    """`kubectl delete --cascade=orphan`, and the EdgeModel applied anew."""
+    hub = Hub()
+    hub.client.put(SERVICE, a_service("", labels={**OURS, "team": "vision"}))
+    done = await hub.apply(plan(service=True))
+    assert (done.refusals, done.applied) == ([], 1)
+    (reference,) = hub.client.objects["Service", "parts"]["metadata"]["ownerReferences"]
+    assert reference["uid"] == "u"

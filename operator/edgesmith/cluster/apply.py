@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 from edgesmith.api.names import next_label, node_label
 from edgesmith.cluster.client import Client, Object
 from edgesmith.cluster.done import Done, collected, each
-from edgesmith.cluster.errors import ClusterError, Conflict, Missing, NameTaken
+from edgesmith.cluster.errors import ClusterError, Conflict, Missing
 from edgesmith.cluster.events import event_manifest
 from edgesmith.cluster.job_names import JobNames
 from edgesmith.cluster.kinds import DAEMON_SET, EVENT, JOB, KINDS, NODE, POD, SERVICE, Kind, kind_of
@@ -25,6 +25,7 @@ from edgesmith.cluster.objects import Objects
 from edgesmith.cluster.parse import owner_of, without_bookkeeping
 from edgesmith.cluster.refusals import Refusal, with_refusals
 from edgesmith.cluster.refused_nodes import RefusedNodes
+from edgesmith.cluster.services import check_service
 from edgesmith.cluster.status import Statuses
 from edgesmith.cluster.table import ObjectChange
 from edgesmith.decide.plan import Keep, Move, Plan, StartBuild
@@ -205,7 +206,7 @@ class Applier:
         for delete in plan.deletes:
             await collected(self._delete(delete.kind, model.metadata.namespace, delete.name, done), done)
         if plan.service:
-            await collected(self._service(service(model), model.metadata.uid, done), done)
+            await collected(self._service(service(model), done), done)
 
     async def _build(self, manifest: Object, owner: str, done: Done) -> None:
         """Make a build Job, unless another EdgeModel of the namespace has just made the same: then that is waited for.
@@ -246,6 +247,8 @@ class Applier:
             if live is None or owner_of(live) != owner_of(manifest):
                 raise
             self._take(JOB, live)
+            return
+        done.retraining += 1
 
     def _take(self, kind: Kind, live: Object) -> None:
         """Take in what somebody else made, and pass on that it is new."""
@@ -263,13 +266,14 @@ class Applier:
         done.deleted += 1
         done.names.append(f"deleted {kind} {name}")
 
-    async def _service(self, manifest: Object, owner: str, done: Done) -> None:
+    async def _service(self, manifest: Object, done: Done) -> None:
         """Apply the Service unless one of its name is somebody else's.
 
         A new one is applied too: fields that a create would set could not be taken away by an apply later.
 
         Raises:
             NameTaken: It is.
+            Waiting: It is of an EdgeModel that is gone, and goes with it.
         """
         metadata = manifest["metadata"]
         reference = ("Service", str(metadata["namespace"]), str(metadata["name"]))
@@ -277,12 +281,8 @@ class Applier:
         if before and before.intent == _digest(manifest) and self._clock() - before.at < SERVICE_SECONDS:
             return
         live = await self._client.get(SERVICE, metadata["namespace"], metadata["name"])
-        if live is not None and owner_of(live) != owner:
-            where = f"{metadata['namespace']}/{metadata['name']}"
-            raise NameTaken(
-                f"The Service {where} exists and is not the EdgeModel's, so clients cannot reach the model by that "
-                "name; rename the Service or the EdgeModel."
-            )
+        if live is not None:
+            check_service(live, manifest)
         await self._ensure(manifest, live, done)
 
     async def _ensure(self, manifest: Mapping[str, Any], live: Mapping[str, Any] | None, done: Done) -> None:

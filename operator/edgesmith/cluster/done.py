@@ -23,6 +23,7 @@ class Done:
     builds: int = 0
     looks: int = 0
     trials: int = 0
+    retraining: int = 0
     applied: int = 0
     moves: int = 0
     records: int = 0
@@ -40,6 +41,7 @@ class Done:
             self.builds
             or self.looks
             or self.trials
+            or self.retraining
             or self.applied
             or self.moves
             or self.deleted

@@ -58,12 +58,15 @@ def annotations_of(raw: Raw) -> dict[str, str]:
     return {key: value for key, value in found.items() if isinstance(value, str)}
 
 
+def controller_of(raw: Raw) -> Raw:
+    """The reference to an object's controller; empty where it has none."""
+    references = mappings(at(raw, "metadata", "ownerReferences"))
+    return next((one for one in references if one.get("controller") is True), {})
+
+
 def owner_of(raw: Raw) -> str:
     """The UID of an object's controller, or an empty string."""
-    for reference in mappings(at(raw, "metadata", "ownerReferences")):
-        if reference.get("controller") is True:
-            return intern(text(reference, "uid"))
-    return ""
+    return intern(text(controller_of(raw), "uid"))
 
 
 def edge_model(raw: Raw) -> EdgeModel | Unreadable:
