@@ -21,7 +21,7 @@ from edgesmith.decide.rollout import Course, plan_rollout
 from edgesmith.decide.turn import SLOTS, turn_of
 from edgesmith.decide.window import opening_of
 
-MINUTE = timedelta(minutes=1)
+MINUTE, DAY = timedelta(minutes=1), timedelta(days=1)
 RULES = with_rules(max_unavailable=9, max_pulling=2)
 
 
@@ -203,3 +203,35 @@ def test_a_turn_counts_from_the_last_of_the_steps_the_partition_and_the_window()
     window = opening_of((Window(start="12:00", end="18:00"),), NOW)
     assert (window.open, window.since) == (True, NOW)
     assert not step(text, OLD, far, rules=replace(JITTERED, opening=window)).moves
+
+
+def test_an_override_makes_turns_count_without_windows() -> None:
+    text, far = "old+ old+ old+", replace(PROVEN, proven=NOW - timedelta(hours=2))
+    for start in ("12:00", "14:00"):
+        window = opening_of((Window(start=start, end="18:00"),), NOW)
+        rules = replace(JITTERED, opening=window)
+        assert len(step(text, OLD, far, rules=rules, overridden=True).moves) == 3, start
+
+
+@pytest.mark.parametrize(
+    ("windows", "jitter", "most"),
+    [
+        ((Window(start="22:00", end="04:00"),), timedelta(hours=12), timedelta(hours=16)),
+        ((Window(start="00:00", end="00:00"),), 4 * DAY, 4 * DAY),
+        ((Window(start="06:00", end="18:00"), Window(start="18:00", end="06:00")), 20 * DAY, 20 * DAY),
+        ((Window(days=("Mon", "Tue", "Wed", "Thu", "Fri"), start="00:00", end="00:00"),), 4 * DAY, 10 * DAY),
+    ],
+    ids=["longer than the window", "always open", "always open by two windows", "open for days"],
+)
+def test_every_node_has_its_turn_within_one_window_or_one_jitter(
+    windows: tuple[Window, ...], jitter: timedelta, most: timedelta
+) -> None:
+    names = [f"n{number}" for number in range(12)]
+    waiting, passed = {*names}, timedelta(0)
+    while waiting and passed <= most:
+        now = NOW + passed
+        nodes = tuple(replace(one, label="old" if one.name in waiting else "new") for one in fleet("old+ " * 12))
+        rules = with_rules(max_unavailable=99, jitter=jitter, opening=opening_of(windows, now))
+        waiting -= moved(plan_rollout([variant(nodes, OLD, FRESH)], rules, now).courses[0]).keys()
+        passed += timedelta(minutes=15)
+    assert not waiting

@@ -141,6 +141,14 @@ def test_windows_that_touch_are_one() -> None:
         assert opening_of(both, at(now)) == Opening(True, at("2026-11-28 12:00"), since=at("2026-11-28 08:00"))
 
 
+def test_what_has_been_open_for_days_says_since_when_and_what_leaves_no_gap_does_not() -> None:
+    days = [window("00:00", "00:00", "Mon", "Tue", "Wed", "Thu", "Fri")]
+    for day in range(23, 28):
+        found = opening_of(days, at(f"2026-11-{day} 15:00"))
+        assert found == Opening(True, at("2026-11-28 00:00"), since=at("2026-11-23 00:00"))
+    assert opening_of([window("06:00", "06:00")], at("2026-11-28 05:59")) == Opening(True)
+
+
 def test_a_zone_that_nobody_knows_is_said_and_opens_nothing() -> None:
     found = opening_of([window("00:00", "00:00", zone="Europe/Wien")], at("2026-11-28 08:30"))
     assert (found.open, found.edge, found.wrong) == (False, None, True)

@@ -19,6 +19,8 @@ _AHEAD = 21
 """Days that are looked through for the next opening: every week has each day, but for one that a zone leaves out."""
 _ALWAYS = timedelta(days=14)
 """Windows that follow one another for so long leave no gap: every week is as the one before."""
+_BEHIND = 15
+"""Days that are looked back through for when they opened: more than what leaves no gap."""
 _DAY = timedelta(days=1)
 _SECOND = timedelta(seconds=1)
 
@@ -33,7 +35,7 @@ class Opening:
     message: str = ""
     """What is wrong with the windows, or when the next one opens, in one sentence; empty where they are open."""
     since: datetime | None = None
-    """Since when they are open; None where they are not, or always are."""
+    """Since when they are open; None where they are not, or leave no gap."""
     wrong: bool = False
     """Whether a window cannot be used, so that no one can say when it opens."""
 
@@ -102,7 +104,8 @@ def opening_of(windows: Sequence[Window], now: datetime) -> Opening:
         if start <= now and end >= (since or now):
             since = start
     if until > now:
-        return Opening(True, until if until - now < _ALWAYS else None, wrong, since, bool(wrong))
+        began = since if since and until - since < _ALWAYS else None
+        return Opening(True, until if until - now < _ALWAYS else None, wrong, began, bool(wrong))
     following = next(((start, zone) for start, _, zone in spans if start > now), None)
     if following is None:
         return Opening(
@@ -125,7 +128,7 @@ def _spans(window: Window, now: datetime) -> Iterator[tuple[datetime, datetime, 
         return
     try:
         today = now.astimezone(zone).date()
-        for number in range(-2, _AHEAD):
+        for number in range(-_BEHIND, _AHEAD):
             day = today + number * _DAY
             if not window.days or DAYS[day.weekday()] in window.days:
                 span = _span(window, day, zone)
