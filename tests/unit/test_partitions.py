@@ -17,6 +17,8 @@ from edgesmith.decide.fleet import NodeState, Partitions, RevisionState, Rollout
 from edgesmith.decide.partitions import advance
 from edgesmith.decide.rollout import Course, plan_rollout
 
+HOUR = timedelta(hours=1)
+
 ZONE = "topology.kubernetes.io/zone"
 BY = Partitions(ZONE, ("lab", "line-2"), timedelta(0))
 BAKED = replace(BY, bake=timedelta(minutes=10))
@@ -72,11 +74,11 @@ ROWS: dict[str, tuple[str, RevisionState, str, str]] = {
     ),
     "what was opened stays open": ("lab: old+ | line-2: old+ | line-3: old+", SECOND, "n0 n1", "line-2"),
     "the one opened last may have no node any more": ("lab: new+ | line-3: old+", SECOND, "n1", "line-3"),
-    "and comes where it would": (
+    "one that neither the order nor a node has is forgotten": (
         "lab: old+ | alpha: old+ | zeta: old+",
         replace(BEGUN, partition="m"),
-        "n0 n1 n2",
-        "zeta",
+        "n0",
+        "lab",
     ),
 }
 
@@ -212,6 +214,27 @@ def test_max_unavailable_holds_inside_a_partition() -> None:
         len(course("lab: old+ old+ old+ | line-1: old+", OLD, PROVEN, rules=replace(RULES, max_unavailable=2)).moves)
         == 2
     )
+
+
+@pytest.mark.parametrize("order", [(), ("berlin", "graz", "linz", "wien")])
+def test_another_label_in_mid_rollout_opens_the_first_of_its_partitions_alone(order: tuple[str, ...]) -> None:
+    sites = ("berlin", "graz", "linz", "wien")
+    nodes = tuple(
+        replace(one, labels={"zone": "line-1", "site": sites[number % 4]})
+        for number, one in enumerate(fleet("old+ " * 8))
+    )
+    begun = replace(PROVEN, partition="line-1", opened=NOW - HOUR, served=NOW - HOUR)
+    kept, opened = advance(Partitions("site", order, HOUR), begun, nodes, timedelta(0), NOW)
+    assert (kept.partition, kept.opened, kept.served) == ("berlin", NOW, None)
+    assert opened is not None
+    assert [one.labels["site"] for one in nodes if opened.has(one)] == ["berlin", "berlin"]
+
+
+def test_a_partition_that_no_node_has_any_more_keeps_its_place_in_the_order() -> None:
+    nodes = tuple(replace(one, labels={"site": "wien"}) for one in fleet("old+ old+"))
+    begun = replace(PROVEN, partition="graz", opened=NOW - HOUR)
+    kept, _ = advance(Partitions("site", ("graz", "wien"), HOUR), begun, nodes, timedelta(0), NOW)
+    assert (kept.partition, kept.opened) == ("wien", NOW)
 
 
 def test_without_any_node_nothing_is_open() -> None:

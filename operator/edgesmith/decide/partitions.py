@@ -3,7 +3,8 @@
 The first partition is open from the beginning. The next one opens when every reachable node that is to run the revision
 serves it in the one that was opened last, and that one's bake is over. A node that is NotReady, has a taint or lacks a
 device is not waited for, and one that failed is not either; where a partition has none but such, the one after it is
-open at once. What was opened stays open: it is kept with the revision, so that a node that returns closes nothing.
+open at once. What was opened stays open: it is kept with the revision, so that a node that returns closes nothing. One
+that neither the order nor a node knows any more is forgotten: the first one is opened again.
 """
 
 from __future__ import annotations
@@ -65,7 +66,9 @@ def advance(
     names = sorted(groups, key=by.place)
     if not names:
         return target, None
-    kept = target if target.partition is not None else replace(target, partition=names[0], opened=now)
+    # What neither the order nor a node knows is of another label: where it stood says nothing of these.
+    known = target.partition in groups or target.partition in by.order
+    kept = target if known else replace(target, partition=names[0], opened=now, served=None)
     at, until = kept, None
     while True:
         group = groups.get(at.partition or "", [])
