@@ -93,6 +93,8 @@ def test_a_node_that_a_pass_is_moving_is_left_alone_for_a_moment() -> None:
     assert found.look_again == 1
 
 
+CLOSED = [{"start": "01:00", "end": "02:00"}]
+
 COMING: dict[str, tuple[EdgeModel, Node, bool]] = {
     "it has a higher priority and brings another revision": (
         other(mark("r1", 900), mark("r2", 1), priority=1),
@@ -139,7 +141,7 @@ COMING: dict[str, tuple[EdgeModel, Node, bool]] = {
         False,
     ),
     "no window of it is open": (
-        other(mark("r1", 900), mark("r2", 1), priority=1, windows=[{"start": "01:00", "end": "02:00"}]),
+        other(mark("r1", 900), mark("r2", 1), priority=1, windows=CLOSED),
         carrying(SERVING, "r1"),
         False,
     ),
@@ -161,6 +163,19 @@ def test_an_edge_model_of_a_higher_priority_comes_first(row: str) -> None:
     if kept:
         assert "plant/other has a higher priority and brings revision r2 to it first" in found.keep("e1")
         assert found.look_again in {60, 240}
+
+
+ONE, TWO = "1" * 10, "2" * 10
+KEYS = {ONE: "1" * 32, TWO: "2" * 32}
+
+
+@pytest.mark.parametrize("word", [TWO, KEYS[TWO], ONE, KEYS[ONE]])
+def test_without_a_window_it_comes_first_with_what_an_override_names(word: str) -> None:
+    brought = [{"profile": "amd64", "revision": TWO, "buildKey": KEYS[TWO]}]
+    status = {"revisions": [mark(ONE, 900), mark(TWO, 1)], "variants": brought}
+    first = other(status=status, priority=1, windows=CLOSED, override=[word])
+    assert bool(seen(carrying(SERVING, ONE), first).keep("e1")) is (word in {TWO, KEYS[TWO]})
+    assert bool(seen(carrying(SERVING, ONE), other(status=status, priority=1, override=[word])).keep("e1"))
 
 
 def course(text: str, *revisions: RevisionState, busy: Mapping[str, str], **rules: Any) -> Course:

@@ -25,10 +25,12 @@ from edgesmith.api.edgemodel import EdgeModel
 from edgesmith.api.names import node_label
 from edgesmith.api.trial_status import TrialStatus
 from edgesmith.api.units import parse_duration
+from edgesmith.decide.entries import listed
 from edgesmith.decide.fleet import ServerState
-from edgesmith.decide.marks import marks_of
+from edgesmith.decide.marks import Mark, marks_of
 from edgesmith.decide.placement import placement
 from edgesmith.decide.record import parse_record
+from edgesmith.decide.requests import Named
 from edgesmith.decide.snapshot import Node, Snapshot
 from edgesmith.decide.trial_records import in_the_past, time_left, trials_of
 from edgesmith.decide.window import opening_of
@@ -175,7 +177,10 @@ def _coming(others: Mapping[str, EdgeModel], priority: int, now: datetime) -> It
     """What EdgeModels of a higher priority are bringing to their nodes; those that stand still bring nothing."""
     for key, other in sorted(others.items()):
         rollout = other.spec.rollout
-        if rollout.priority <= priority or rollout.paused or not opening_of(rollout.windows, now).open:
+        if rollout.priority <= priority or rollout.paused:
+            continue
+        is_open = opening_of(rollout.windows, now).open
+        if not (is_open or rollout.override):
             continue
         marks = marks_of(other.status).values()
         newest: dict[str, tuple[datetime, str]] = {}
@@ -190,11 +195,23 @@ def _coming(others: Mapping[str, EdgeModel], priority: int, now: datetime) -> It
             # Where the hub's clock was set back, a time to come says nothing.
             began = max((time for time in (one.proven, one.opened) if time and time <= now), default=None)
             ends = began + deadline if began else now
-            if newest.get(mark.profile, (None, ""))[1] == one.revision and not one.completed and ends > now:
+            if newest.get(mark.profile, (None, ""))[1] != one.revision or one.completed or ends <= now:
+                continue
+            if is_open or _overridden(other, mark):
                 wanted[mark.profile], until = one.revision, max(until, ends)
         if wanted:
             profiles = {mark.state.revision: mark.profile for mark in marks}
             yield _Coming(_called(other), key, wanted, profiles, until)
+
+
+def _overridden(other: EdgeModel, mark: Mark) -> bool:
+    """Whether windows do not hold a revision up: an override names it, its build or its image."""
+    own = (mark.profile, mark.state.revision)
+    found = next(
+        (one for one in listed(other.status, "variants") if (one.get("profile"), one.get("revision")) == own), {}
+    )
+    named = Named(mark.state.revision, str(found.get("image", "")), str(found.get("buildKey", "")))
+    return any(map(named.is_called, other.spec.rollout.override))
 
 
 def _named(model: EdgeModel) -> tuple[str, str]:
