@@ -121,6 +121,27 @@ def test_no_server_ends_while_the_rollout_is_held(rollout: dict[str, Any], reaso
     assert (newest(here)["node"], newest(here).get("lost")) == ("e1", None), "its time began when it gave up its server"
 
 
+@pytest.mark.parametrize("named", [True, False])
+def test_an_override_of_the_build_opens_windows_for_its_trial_as_well(named: bool) -> None:  # noqa: FBT001 - a row
+    here = held()
+    one_more(here)
+    key = here.run(1).status.variants[0].build_key
+    assert key
+    here = held()
+    closed = {"windows": [{"start": "01:00", "end": "02:00"}]}
+    one_more(here, rollout=ROLLOUT | closed | {"override": [key if named else "f" * 32]})
+    said = set()
+    for _ in range(80):
+        plan = here.run(1)
+        said |= {(one.state, one.message) for one in plan.status.requests}
+    assert here.started == (2 if named else 1)
+    in_effect = ("InEffect", "Windows do not hold up the trial on node e1.")
+    assert (in_effect in said) is named
+    if named:
+        assert newest(here)["winner"] == "int8"
+        assert plan.status.variants[0].state == "Complete"
+
+
 def test_a_server_ends_only_while_as_many_others_serve_as_max_unavailable_wants() -> None:
     here = held()
     down = {

@@ -10,7 +10,7 @@ from edgesmith.decide.back import go_back, stop_staging
 from edgesmith.decide.budget import BROUGHT_DOWN, Budget
 from edgesmith.decide.chosen import Chosen
 from edgesmith.decide.fleet import Lent, NodeState, RevisionState, Rules, ServerState
-from edgesmith.decide.hold import Hold, hold_for, hold_of
+from edgesmith.decide.hold import Hold, hold_for, hold_for_trial, hold_of
 from edgesmith.decide.judge import Judgement
 from edgesmith.decide.lending import lend
 from edgesmith.decide.plan import Pending
@@ -34,7 +34,7 @@ def choose(judged: Judgement, rules: Rules, budget: Budget, now: datetime, left:
     stop_staging((node for node in judged.variant.unwell if node.label not in judged.revisions), left, chosen)
     go_back(judged, rules, budget, chosen)
     settle(judged, hold, budget, chosen)
-    lend(judged, hold, budget, chosen)
+    lend(judged, hold_for_trial(judged, rules), budget, chosen)
     if hold and not judged.instead:
         _join(judged, budget, chosen, now)
     else:

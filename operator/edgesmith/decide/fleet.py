@@ -239,7 +239,7 @@ class Variant:
     promoted: int = 0
     """How many of the first steps of the target need not wait for their bakes."""
     overridden: bool = False
-    """Whether windows do not hold the target up."""
+    """Whether windows do not hold the target up; without one, the trial that chooses it."""
     left: str | None = None
     """The revision that the spec asks for, where `spec.rollout.rollbackTo` puts the target in its place."""
     strategy: Strategy | None = None

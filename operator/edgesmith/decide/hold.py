@@ -45,3 +45,13 @@ def hold_for(judged: Judgement, rules: Rules) -> Hold | None:
     """
     target = judged.target
     return hold_of(rules, overridden=judged.variant.overridden and target is not None and target.rolled_back is None)
+
+
+def hold_for_trial(judged: Judgement, rules: Rules) -> Hold | None:
+    """What keeps a node from giving up its server for a trial; an override of a build is for its trial, too.
+
+    Args:
+        judged: The variant.
+        rules: The rules.
+    """
+    return hold_for(judged, rules) if judged.target else hold_of(rules, overridden=judged.variant.overridden)

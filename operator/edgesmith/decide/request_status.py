@@ -55,7 +55,8 @@ def request_statuses(requests: Requests, courses: Iterable[Course], rules: Rules
     for entry in spec.rollback_to:
         said[f"rollbackTo[{entry.from_}]"] = _rollback(requests, by_profile, entry)
     for word in spec.override:
-        said[f"override[{word}]"] = _of_all(requests, by_profile, word, partial(_override, rules=rules))
+        say = partial(_override, rules=rules)
+        said[f"override[{word}]"] = _of_all(requests, by_profile, word, say, _override_of_none)
     told = said if _size(said) <= BYTES else _few_words(said)
     return tuple(RequestStatus(request=name, state=state, message=message) for name, (state, message) in told.items())
 
@@ -75,14 +76,25 @@ def _named(word: str) -> str:
     return f"{kind}{colon}{digest[:_KEPT]}…" if len(digest) >= _DIGEST else word
 
 
-def _of_all(requests: Requests, courses: Mapping[str, Course], word: str, say: Callable[[Course], _Said]) -> _Said:
+def _nothing(course: Course | None) -> _Said:
+    del course
+    return _NOTHING
+
+
+def _of_all(
+    requests: Requests,
+    courses: Mapping[str, Course],
+    word: str,
+    say: Callable[[Course], _Said],
+    without: Callable[[Course | None], _Said] = _nothing,
+) -> _Said:
     """What is said of an entry by the variants that a word names: those whose target it is, or would be."""
     found = {
         profile: say(course)
         for profile, course in courses.items()
         if course.target and (one := requests.named(profile)) and one.is_called(word)
     }
-    found |= dict.fromkeys(requests.waiting(word), _NOTHING)
+    found |= {profile: without(courses.get(profile)) for profile in requests.waiting(word)}
     peopled = {name: said for name, said in found.items() if name in courses and courses[name].variant.nodes}
     return _least(peopled or found) or _nobody(requests, word)
 
@@ -127,6 +139,13 @@ def _override(course: Course, rules: Rules) -> _Said:
         return RequestState.DONE, f"Revision {target.revision} is completed; the entry can be removed."
     when = "a window is open" if rules.opening.open else "no window is open, and it is rolled out all the same"
     return RequestState.IN_EFFECT, f"Windows do not hold revision {target.revision} up; {when}."
+
+
+def _override_of_none(course: Course | None) -> _Said:
+    """Where nothing can be rolled out yet."""
+    if course is None or not course.variant.trying:
+        return _NOTHING
+    return RequestState.IN_EFFECT, f"Windows do not hold up the trial on node {course.variant.trying}."
 
 
 def _rollback(requests: Requests, courses: Mapping[str, Course], entry: RollbackTo) -> _Said:

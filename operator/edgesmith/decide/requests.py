@@ -109,8 +109,8 @@ class Requests:
         )
 
     def overridden(self, profile: str) -> bool:
-        """Whether windows do not hold up a profile's target."""
-        one = self._names.get(profile)
+        """Whether windows do not hold up a profile's target; without one, the trial that chooses it."""
+        one = self._names.get(profile) or self._without.get(profile)
         return bool(one and any(one.is_called(word) for word in self.spec.override))
 
     def named(self, profile: str) -> Named | None:
