@@ -10,6 +10,7 @@ import pytest
 import yaml
 from device_trees import A53, A76, BRIDGE, MACHINES, PC, Machine
 
+from edgesmith.api import go_yaml
 from edgesmith.api.deviceprofile import DeviceProfile
 from edgesmith.cli import main
 from edgesmith.cli.profile.catalogue import catalogue
@@ -265,12 +266,12 @@ def test_a_profile_of_ones_own(tmp_path: Path, capsys: pytest.CaptureFixture[str
         },
     }
     file = tmp_path / "hailo.yaml"
-    file.write_text(yaml.safe_dump(document))
+    file.write_text(yaml.dump(document, Dumper=go_yaml.Dumper))  # 1e60 is a number where it is not quoted
     status, said = detect(tmp_path / "host", capsys, "-f", str(file))
     assert status == 0
     assert said.endswith("\nkubectl label node NODE plant.example/box=hailo\n")
     document["spec"]["hardware"] = {"detect": {"pci": [{"vendor": "1E60"}]}}  # type: ignore[index]  # it is a dict
-    file.write_text(yaml.safe_dump(document))
+    file.write_text(yaml.dump(document, Dumper=go_yaml.Dumper))
     assert main(["profile", "detect", "--root", str(tmp_path / "host"), "-f", str(file)]) == 1
     assert (
         f'{file}: document 1: spec.hardware.detect.pci[0].vendor is "1E60"; text of four digits'
