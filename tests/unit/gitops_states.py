@@ -207,6 +207,13 @@ def third_after(cluster: Cluster) -> Object:
     return the_object(until(cluster, "Canary"))
 
 
+def _behind_a_third() -> Object:
+    """A third source while the second one was on its way, which the operator has not looked at."""
+    cluster = until(published(), "RollingOut")
+    publish(cluster, "c", generation=4)
+    return the_object(cluster)
+
+
 def _third_after_a_rollback() -> Object:
     first, second = names()
     cluster = _asked(rollbackTo=[{"from": second, "revision": first}])
@@ -333,6 +340,7 @@ _HELD = frozenset({"resume", "rollback"})
 STATES = (
     State("unseen", "Progressing", "InProgress", _RUNS, _unseen, BEHIND),
     State("behind", "Progressing", "InProgress", _RUNS, lambda: the_object(published()), BEHIND),
+    State("behind-a-third", "Progressing", "InProgress", _RUNS, _behind_a_third, BEHIND),
     State("building", "Progressing", "InProgress", _RUNS, _building),
     State("canary", "Progressing", "InProgress", _MOVES, lambda: the_object(until(published(), "Canary"))),
     State("rolling-out", "Progressing", "InProgress", _MOVES, lambda: the_object(until(published(), "RollingOut"))),

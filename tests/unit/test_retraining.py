@@ -234,6 +234,17 @@ def test_a_training_job_without_an_account_gets_no_token() -> None:
     assert "serviceAccountName" not in pod
 
 
+def test_an_event_that_is_refused_for_good_is_sent_by_no_other_pod() -> None:
+    found = jobs_of(event=EVENT, job={"image": "train"})
+    (container,) = found["event"]["spec"]["template"]["spec"]["containers"]
+    drained, final, again = found["event"]["spec"]["podFailurePolicy"]["rules"]
+    assert (drained["action"], drained["onPodConditions"][0]["type"]) == ("Ignore", "DisruptionTarget")
+    for rule, action, status in ((final, "FailJob", 1), (again, "Count", 2)):
+        exits = {"containerName": container["name"], "operator": "In", "values": [status]}
+        assert rule == {"action": action, "onExitCodes": exits}
+    assert "podFailurePolicy" not in found["job"]["spec"], "what a training's status says is its own"
+
+
 def test_an_event_is_a_cloud_event_and_its_secret_is_read_by_the_job_alone() -> None:
     job = jobs_of()["event"]
     (container,) = job["spec"]["template"]["spec"]["containers"]

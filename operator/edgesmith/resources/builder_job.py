@@ -28,6 +28,7 @@ from edgesmith.decide.entries import time_text
 from edgesmith.decide.plan import StartBuild, StartLook
 from edgesmith.decide.settings import Settings
 from edgesmith.resources.common import TERMINATION_LOG, container_security, labels_of, metadata, pod_security
+from edgesmith.resources.failure_policy import failure_policy
 from edgesmith_builder.limits import WORK
 
 REQUEST_FOLDER = "/etc/edgesmith"
@@ -35,11 +36,6 @@ REGISTRY_FOLDER = "/var/run/edgesmith/registry"
 
 WORK_LIMIT = f"{-(-WORK // 2**30)}Gi"
 """Most that a build may write; a bound, nothing is set aside for it."""
-
-EXIT_FINAL = 1
-"""The builder's exit status where no retry can help."""
-EXIT_RETRY = 2
-"""The builder's exit status where one can."""
 
 _CREDENTIALS: Mapping[str, Mapping[str, bool]] = {
     "s3": {
@@ -102,14 +98,7 @@ def builder_job(
         "metadata": metadata(model, name, labels, annotations),
         "spec": {
             "backoffLimit": 0,
-            "podFailurePolicy": {
-                "rules": [
-                    # A node that is drained says nothing about the build: the pod starts anew elsewhere.
-                    {"action": "Ignore", "onPodConditions": [{"type": "DisruptionTarget", "status": "True"}]},
-                    _on_exit("FailJob", EXIT_FINAL),
-                    _on_exit("Count", EXIT_RETRY),
-                ]
-            },
+            "podFailurePolicy": failure_policy("builder"),
             "template": {
                 "metadata": {
                     "labels": labels_of(model, labels),
@@ -212,7 +201,3 @@ def _environment(model: EdgeModel, settings: Settings, uris: Iterable[str]) -> l
 def scheme_of(uri: str) -> str:
     """The scheme of a URI."""
     return uri.partition("://")[0]
-
-
-def _on_exit(action: str, code: int) -> dict[str, Any]:
-    return {"action": action, "onExitCodes": {"containerName": "builder", "operator": "In", "values": [code]}}

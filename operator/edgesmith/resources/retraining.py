@@ -24,6 +24,7 @@ from edgesmith.api.units import parse_duration
 from edgesmith.decide.plan import StartRetraining
 from edgesmith.decide.settings import Settings
 from edgesmith.resources.common import container_security, metadata, pod_security
+from edgesmith.resources.failure_policy import failure_policy
 
 EVENT_TYPE = f"dev.{GROUP.removesuffix('.dev')}.drift.began"
 SECRET_KEY = "secret"  # noqa: S105 - the key's name
@@ -42,9 +43,11 @@ def retraining_job(model: EdgeModel, start: StartRetraining, settings: Settings)
         raise ValueError("nothing is started without an episode and a spec that asks for it")
     name = retraining_name(model.metadata.name, episode.id, start.what)
     annotations: dict[str, str] = {}
+    policy: dict[str, Any] = {}
     if start.what == "event" and asked.event is not None:
         pod, deadline, retries = _event_pod(model, asked.event, start, episode, settings), _EVENT_DEADLINE, 4
         annotations = {BUCKET_CA_ANNOTATION: settings.bucket_ca} if settings.bucket_ca else {}
+        policy = {"podFailurePolicy": failure_policy("event")}
     elif asked.job is not None:
         pod = _training_pod(model, asked.job, start.drift, episode, settings)
         deadline, retries = int(parse_duration(asked.job.deadline).total_seconds()), asked.job.retries
@@ -57,6 +60,7 @@ def retraining_job(model: EdgeModel, start: StartRetraining, settings: Settings)
         "metadata": metadata(model, name, labels),
         "spec": {
             "backoffLimit": retries,
+            **policy,
             "activeDeadlineSeconds": deadline,
             "ttlSecondsAfterFinished": _KEPT_SECONDS,
             "template": {

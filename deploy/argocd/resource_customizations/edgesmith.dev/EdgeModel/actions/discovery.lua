@@ -29,6 +29,8 @@ end
 local under_way = { Canary = true, RollingOut = true }
 local there = { Canary = true, RollingOut = true, Complete = true, Degraded = true, Paused = true, WaitingForWindow = true }
 local promotes, goes_back = false, false
+-- Of another generation the status says nothing of what the spec asks for now.
+local looked = status.observedGeneration == obj.metadata.generation
 for _, variant in ipairs(status.variants or {}) do
   promotes = promotes or (under_way[variant.state] and not names(rollout.promote, variant.revision))
   local went_back = names(rollout.rollbackTo, variant.revision)
@@ -37,8 +39,8 @@ end
 
 return {
   pause = { disabled = rollout.paused == true, iconClass = "fa fa-fw fa-pause-circle" },
-  promote = { disabled = not promotes, iconClass = "fa fa-fw fa-fast-forward" },
+  promote = { disabled = not (looked and promotes), iconClass = "fa fa-fw fa-fast-forward" },
   resume = { disabled = rollout.paused ~= true, iconClass = "fa fa-fw fa-play-circle" },
   retry = { disabled = not stalled, iconClass = "fa fa-fw fa-redo" },
-  rollback = { disabled = not goes_back, iconClass = "fa fa-fw fa-undo" },
+  rollback = { disabled = not (looked and goes_back), iconClass = "fa fa-fw fa-undo" },
 }

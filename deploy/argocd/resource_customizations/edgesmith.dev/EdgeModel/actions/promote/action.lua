@@ -1,8 +1,13 @@
 -- Every revision that is on its way, by its name: later ones wait for their bakes again.
+local status = obj.status or {}
+-- Of another generation the status says nothing of what the spec asks for now.
+if status.observedGeneration ~= obj.metadata.generation then
+  return obj
+end
 obj.spec.rollout = obj.spec.rollout or {}
 -- What was said of each entry: one that does nothing any more goes, and the list holds sixteen.
 local said = {}
-for _, one in ipairs(obj.status.requests or {}) do
+for _, one in ipairs(status.requests or {}) do
   said[one.request] = one.state
 end
 local promote = {}
@@ -13,7 +18,7 @@ for _, entry in ipairs(obj.spec.rollout.promote or {}) do
     table.insert(promote, entry)
   end
 end
-for _, variant in ipairs(obj.status.variants) do
+for _, variant in ipairs(status.variants or {}) do
   local under_way = variant.state == "Canary" or variant.state == "RollingOut"
   if under_way and not named[variant.revision] then
     named[variant.revision] = true

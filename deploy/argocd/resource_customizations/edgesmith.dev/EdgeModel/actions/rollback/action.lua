@@ -1,11 +1,16 @@
 -- Each profile's nodes go back to the revision that held its steps last before the one they are to run.
+local status = obj.status or {}
+-- Of another generation the status says nothing of what the spec asks for now.
+if status.observedGeneration ~= obj.metadata.generation then
+  return obj
+end
 obj.spec.rollout = obj.spec.rollout or {}
 local there = { Canary = true, RollingOut = true, Complete = true, Degraded = true, Paused = true, WaitingForWindow = true }
 local back = {}
 local left = {}
-for _, variant in ipairs(obj.status.variants) do
+for _, variant in ipairs(status.variants or {}) do
   local previous = nil
-  for _, revision in ipairs(obj.status.revisions) do
+  for _, revision in ipairs(status.revisions or {}) do
     local other = revision.profile == variant.profile and revision.name ~= variant.revision
     if other and revision.provenTime ~= nil and not revision.rolledBack then
       if previous == nil or revision.provenTime > previous.provenTime then
@@ -20,7 +25,7 @@ for _, variant in ipairs(obj.status.variants) do
 end
 -- What was said of each entry: one that does nothing any more goes, and the list holds sixteen.
 local said = {}
-for _, one in ipairs(obj.status.requests or {}) do
+for _, one in ipairs(status.requests or {}) do
   said[one.request] = one.state
 end
 local entries = {}
