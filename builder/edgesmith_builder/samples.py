@@ -56,7 +56,8 @@ def gather(folder: Path) -> Gathered:
     Raises:
         DatasetInvalid: where there is no sample, or more than a data set may have.
     """
-    found, total = Gathered(), 0
+    found = Gathered()
+    widest: dict[str, int] = {}
     for path in sorted(folder.rglob("*.npz")):
         try:
             facts, inputs = _sample(path)
@@ -64,9 +65,14 @@ def gather(folder: Path) -> Gathered:
         except DatasetInvalid as error:
             found.left_out.append(str(error))
             continue
-        total += sum(array.nbytes for array in inputs.values())
-        if total > DATASET:
-            raise DatasetInvalid(f"{folder} holds samples of more than {DATASET} bytes; a part of them was expected")
+        for name, array in inputs.items():
+            widest[name] = max(array.itemsize, widest.get(name, 0))  # texts become as wide as the widest of all
+        row = sum(array.size * widest[name] for name, array in inputs.items())
+        if row * (len(found.facts) + 1) > DATASET:
+            raise DatasetInvalid(
+                f"{folder} holds samples of more than {DATASET} bytes, texts as wide as the widest; "
+                "a part of them was expected"
+            )
         found.facts.append(facts)
         for name, array in inputs.items():
             found.inputs.setdefault(name, []).append(array)
@@ -134,9 +140,8 @@ def _check_like(found: Gathered, inputs: dict[str, NDArray[Any]]) -> None:
         return
     for name, array in _pairs(found, inputs):
         first = found.inputs[name][0]
-        if array.shape != first.shape or (
-            array.dtype != first.dtype and "U" not in (array.dtype.kind, first.dtype.kind)
-        ):
+        texts = array.dtype.kind == first.dtype.kind == "U"
+        if array.shape != first.shape or (array.dtype != first.dtype and not texts):
             raise DatasetInvalid(
                 f"a sample has the input {name!r} of type {array.dtype} and shape {list(array.shape)}; "
                 f"{first.dtype} and {list(first.shape)}, as the first has it, were expected"

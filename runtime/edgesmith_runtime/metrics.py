@@ -142,11 +142,11 @@ METRICS: Final = (
         "edgesmith_samples_total",
         "counter",
         "Samples that were chosen, by outcome: kept for a reason (uncertain, novel, random), or not kept (too_large, "
-        "over_budget, spool_full, disk_full, disk_failed, not_redacted).",
+        "over_budget, spool_full, disk_full, disk_failed, not_redacted, failed).",
         ("outcome",),
         values=(
             *("uncertain", "novel", "random"),
-            *("too_large", "over_budget", "spool_full", "disk_full", "disk_failed", "not_redacted"),
+            *("too_large", "over_budget", "spool_full", "disk_full", "disk_failed", "not_redacted", "failed"),
         ),
     ),
     Metric(

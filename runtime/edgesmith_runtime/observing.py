@@ -13,7 +13,7 @@ import math
 import threading
 import time
 from collections import deque
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from operator import methodcaller
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
@@ -49,11 +49,13 @@ class Run:
         inputs: What the model was given, by input. Read only: the answer may still be on its way.
         outputs: What it answered, by output; those that the client asked for. Read only.
         at: When, in seconds since 1970.
+        since_boot: When, in seconds since the machine's boot, sleep included.
     """
 
     inputs: Mapping[str, NDArray[Any]]
     outputs: Mapping[str, NDArray[Any]]
     at: float
+    since_boot: float = field(default_factory=lambda: time.clock_gettime(time.CLOCK_BOOTTIME))
 
 
 class Observer(Protocol):

@@ -90,6 +90,8 @@ def bomb() -> bytes:
         pytest.param(pack(facts(), {"x": np.ones((2, 4), np.float32), "t": np.array([["a"]], object)}, {}), id="two"),
         pytest.param(pack(facts(), {"x": np.ones((1, 5), np.float32), "t": np.array([["a"]], object)}, {}), id="shape"),
         pytest.param(pack(facts(), {"x": np.ones((1, 4), np.int8), "t": np.array([["a"]], object)}, {}), id="type"),
+        pytest.param(pack(facts(), {"x": np.full((1, 4), "1"), "t": np.array([["a"]], object)}, {}), id="text"),
+        pytest.param(pack(facts(), {"x": np.ones((1, 4), np.float32), "t": np.ones((1, 1))}, {}), id="no text"),
         pytest.param(pack(facts(), {"z": np.ones((1, 4), np.float32)}, {}), id="another model's"),
         pytest.param(pickled(), id="pickled"),
     ],
@@ -109,3 +111,13 @@ def test_a_small_file_that_unpacks_to_much_is_left_out_before_it_does(tmp_path: 
 def test_a_folder_without_a_sample_is_refused(tmp_path: Path) -> None:
     with pytest.raises(DatasetInvalid, match="holds no sample"):
         gather(write(tmp_path, b"nothing"))
+
+
+def test_a_wide_text_counts_for_every_sample(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    row, wide = 4 * 4, 100 * 4
+    monkeypatch.setattr("edgesmith_builder.samples.DATASET", 4 * (row + wide))
+    folder = write(tmp_path, sample(1), sample(2), sample(100), sample(3))
+    assert gather(folder).arrays()["t"].nbytes == 4 * wide
+    monkeypatch.setattr("edgesmith_builder.samples.DATASET", 4 * (row + wide) - 1)
+    with pytest.raises(DatasetInvalid, match="a part of them was expected"):
+        gather(folder)

@@ -236,3 +236,18 @@ def test_a_score_that_is_no_number_is_none_and_keeps_nothing_else_from_being_tak
     assert found["Uncertain"].uncertainty == 0.3
     assert found["Random"].novelty in (None, 2.0)
     assert found["Novel"].novelty == 2.0
+
+
+@pytest.mark.parametrize(("samples", "size", "content"), [(2, 32 + 3 * 9 * 4, 32 + 7), (None, 64 + 6 * 9 * 4, 64 + 14)])
+def test_a_sample_with_texts_is_as_large_as_they_are_beside_the_longest(
+    samples: int | None, size: int, content: int
+) -> None:
+    texts = np.array([["a", "bc", b"\xc3\xbc"], ["ninechars", "", ""]], object)
+    found = Offer({"x": np.zeros((2, 8), np.float32)}, {"t": texts, "none": np.zeros((2, 0), object)}, samples)
+    assert (found.size(), found.content()) == (size, content)
+
+
+def test_a_text_that_is_longer_than_others_makes_no_slot_longer_than_its_bytes_do() -> None:
+    one = chooser({"Random": RATE})
+    one.offer(Offer({"t": np.array(["a" * 500] + ["b"] * 500, object)}, {}))
+    assert one.left(0.0) == pytest.approx(1000 / RATE)

@@ -1,16 +1,19 @@
-"""When the recorder is to be called again where nothing comes: no sooner than it has something to do."""
+"""What the recorder keeps, and when it is called again where nothing comes: no sooner than it has something to do."""
 
 from __future__ import annotations
 
 import errno
+import json
+import logging
 import math
 import os
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from edgesmith_runtime.metrics import Metrics
 from edgesmith_runtime.observing import Run
@@ -18,6 +21,7 @@ from edgesmith_runtime.sampling.choosing import Chooser
 from edgesmith_runtime.sampling.likeness import Likeness
 from edgesmith_runtime.sampling.recorder import Keeping, Recorder, Subject
 from edgesmith_runtime.sampling.redaction import Redaction
+from edgesmith_runtime.sampling.sample import unpack_arrays
 from edgesmith_runtime.spool.budget import DayBudget
 from edgesmith_runtime.spool.disk import RealDisk
 from edgesmith_runtime.spool.elapsed import Instant
@@ -25,9 +29,11 @@ from edgesmith_runtime.spool.spool import Spool
 from edgesmith_runtime.uplink.answers import Outcome
 from edgesmith_runtime.uplink.standing import Standing
 
-KEEP, LOOK = 60.0, 2.0
+HOUR, KEEP, LOOK = 3600.0, 60.0, 2.0
 RATE = 20.0
 """Bytes a second."""
+BOOTED = 1e9
+"""When the node was, in seconds since 1970."""
 
 
 class Taking:
@@ -45,7 +51,8 @@ class Taking:
         self.chooser = Chooser({"Random": RATE}, Likeness([{"x": np.zeros((1, 8), np.float32)}]), seed=1, now=0.0)
         keeping = Keeping(self.spool, budget, self.standing)
         subject = Subject("m", "d", "int8", "n1", frozenset({"x"}))
-        self.recorder = Recorder(subject, self.chooser, Redaction(), keeping, Metrics(), now=self.instant)
+        self.metrics = Metrics()
+        self.recorder = Recorder(subject, self.chooser, Redaction(), keeping, self.metrics, now=self.instant)
 
     def instant(self) -> Instant:
         return Instant("boot", self.time)
@@ -57,10 +64,18 @@ class Taking:
     def after(self, seconds: float) -> float:
         """Let time pass and call it; gives when it is to be called again."""
         self.time += seconds
-        return self.recorder.idle(self.time)
+        return self.recorder.idle(self.time + BOOTED)
 
-    def ask(self) -> None:
-        self.recorder.observe(Run({"x": np.ones((1, 8), np.float32)}, {}, self.time))
+    def ask(self, **outputs: NDArray[Any]) -> None:
+        self.recorder.observe(Run({"x": np.ones((1, 8), np.float32)}, outputs, self.time + BOOTED, self.time))
+
+    def outcomes(self, outcome: str) -> float:
+        return self.metrics.get("edgesmith_samples_total", outcome)
+
+    def objects(self) -> list[dict[str, NDArray[Any]]]:
+        """What lies in the spool."""
+        data = (self.spool.read(one) for one in self.spool.kept())
+        return [unpack_arrays(one, 1 << 20) for one in data if one is not None]
 
     @property
     def told(self) -> float:
@@ -160,3 +175,49 @@ def test_what_was_just_kept_is_looked_at_soon(taking: Taking) -> None:
     assert pause == pytest.approx(LOOK)
     taking.after(pause)
     assert taking.told == 1
+
+
+def test_texts_that_an_engine_answers_as_bytes_are_kept(taking: Taking) -> None:
+    for answer in (["grüße".encode()], [b"\xff!", "plain"]):
+        taking.ask(y=np.array(answer, object))
+        taking.after(HOUR)
+    texts = {tuple(one["outputs/y"].tolist()) for one in taking.objects()}
+    assert texts == {("grüße",), ("\N{REPLACEMENT CHARACTER}!", "plain")}
+
+
+def test_whatever_fails_while_a_sample_is_made_costs_that_one_alone(
+    taking: Taking, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fails(*_: Any) -> NoReturn:
+        raise ValueError("what was asked")
+
+    monkeypatch.setattr(Redaction, "apply", fails)
+    taking.ask()
+    with caplog.at_level(logging.WARNING):
+        taking.after(HOUR)
+    assert (taking.outcomes("failed"), taking.objects()) == (1, [])
+    assert "ValueError" in caplog.text
+    assert "what was asked" not in caplog.text
+    monkeypatch.undo()
+    taking.ask()
+    taking.after(HOUR)
+    assert len(taking.objects()) == 1
+
+
+def test_texts_that_would_fill_memory_while_they_are_packed_are_not_held(taking: Taking) -> None:
+    taking.ask(y=np.array(["a" * 20_000] + ["b"] * 9_999, object))
+    assert taking.outcomes("too_large") == 1
+    assert taking.chooser.left(0.0) == math.inf
+    taking.ask(y=np.array(["a" * 2_000] + ["b"] * 99, object))
+    taking.after(HOUR)
+    assert len(taking.objects()) == 1
+
+
+def test_a_sample_says_when_its_request_was_answered(taking: Taking) -> None:
+    taking.after(100)
+    taking.ask(y=np.zeros(3000, np.float32))  # so that its slot does not end at once
+    assert taking.after(0) > 0
+    taking.after(600)
+    (found,) = taking.objects()
+    facts = json.loads(found["sample"].tobytes())
+    assert (facts["time"], facts["boot"], facts["sinceBoot"]) == (BOOTED + 100, "boot", 100)

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import errno
+import itertools
 import os
 import shutil
+import weakref
 from collections.abc import Iterator
 from hashlib import sha256
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 from power import chances
@@ -266,3 +269,104 @@ def test_what_is_in_the_bucket_and_cannot_be_removed_is_never_offered_again(tmp_
     disk.fails = False
     assert sending.next() is None
     assert server.kept() == []
+
+
+def test_what_cannot_be_removed_keeps_nothing_else_on_the_disk(tmp_path: Path) -> None:
+    class Stuck(Counted):
+        def remove(self, path: Path) -> None:
+            if path.name == least:
+                raise OSError(errno.EPERM, os.strerror(errno.EPERM))
+            super().remove(path)
+
+    server = begun(Quick(), tmp_path, 3, 1 << 30)
+    least = server.kept()[0].name
+    sending = Sending(Stuck(), tmp_path)
+    for one in server.kept():
+        sending.left.stored(one)
+    assert sending.next() is None
+    assert [one.name for one in server.kept()] == [least]
+
+
+class Backlog(Counted):
+    """Objects that lie in memory."""
+
+    def __init__(self, count: int) -> None:
+        super().__init__()
+        self.there = {one.name: one.size for one in some(count)}
+        self.fails = False
+
+    def files(self, folder: Path) -> Iterator[tuple[str, int]]:  # noqa: ARG002 - as `Disk`
+        self.listings += 1
+        yield from tuple(self.there.items())
+
+    def state(self, folder: Path) -> tuple[int, ...]:  # noqa: ARG002 - as `Disk`
+        return (len(self.there),)
+
+    def remove(self, path: Path) -> None:
+        if self.fails:
+            raise OSError(errno.EROFS, os.strerror(errno.EROFS))
+        del self.there[path.name]
+
+    def lengthen(self, path: Path) -> None:
+        """Nothing."""
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_of_a_long_backlog_not_all_are_known_and_each_is_sent_once_in_its_turn(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, fails: bool
+) -> None:
+    most = 20 if fails else 20_000  # each look tries to remove all that it could not before
+    monkeypatch.setattr("edgesmith_runtime.uplink.left._MOST", most)
+    disk, seconds = Backlog(most * 5 // 2), itertools.count(step=3)
+    disk.fails, names = fails, sorted(disk.there, reverse=True)
+    sent: list[str] = []
+    left = Left(Waiting(disk, tmp_path), lambda: next(seconds) if fails else 0.0)
+    while kept := left.now():
+        assert len(kept) <= most
+        assert len(sent) < len(names)
+        one = next(reversed(kept))
+        sent.append(one.name)
+        left.stored(one)
+    assert sent == names
+    assert len(disk.there) == len(names) * fails
+    before = disk.listings
+    assert not left.now()
+    assert disk.listings - before <= 1 - fails
+
+
+def test_what_was_listed_before_is_forgotten_while_the_folder_is_listed(
+    tmp_path: Path, disk: Counted, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun(Quick(), tmp_path, 3, 1 << 30)
+    sending = Sending(disk, tmp_path)
+    before, listed = weakref.ref(sending.left.now()), disk.files
+
+    def files(folder: Path) -> Iterator[tuple[str, int]]:
+        assert before() is None
+        return listed(folder)
+
+    monkeypatch.setattr(disk, "files", files)
+    sending.seconds += 3
+    assert sending.next() == b"2"
+    assert disk.listings == 2
+
+
+def test_after_a_listing_that_failed_the_folder_is_listed_whatever_its_state_is(
+    tmp_path: Path, disk: Counted, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(_: Path) -> NoReturn:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    begun(Quick(), tmp_path, 3, 1 << 30)
+    sending, state = Sending(disk, tmp_path), (7,)
+    monkeypatch.setattr(disk, "state", lambda _: state)
+    for sent in (b"2", b"1"):
+        assert sending.next() == sent
+        sending.seconds += 1000
+    state = (8,)
+    with monkeypatch.context() as patched:
+        patched.setattr(disk, "files", fails)
+        with pytest.raises(OSError, match="Input/output"):
+            sending.next()
+    state = (7,)
+    assert sending.next() == b"0"

@@ -22,7 +22,7 @@ from edgesmith_runtime.sampling.pacing import Pace
 from edgesmith_runtime.sampling.scores import Recent
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from numpy.typing import NDArray
 
@@ -36,6 +36,7 @@ REASONS: Final[tuple[Reason, ...]] = ("Uncertain", "Novel", "Random")
 _MOST_VALUE: Final = 9999
 _ROWS: Final = 4
 """Rows of a batch that are considered, the best of it."""
+_CHARACTER: Final = np.dtype("U1").itemsize
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +49,8 @@ class Offer:
         samples: How many samples it has, along each first axis; None: the whole is one, and no axis counts samples.
         uncertainty: `[samples]`, from 0 to 1; None where the model has none.
         novelty: `[samples]`, the higher the less like what the model was built with; None where the model has none.
+        at: When the request was answered, in seconds since 1970.
+        since_boot: The same in seconds since the machine's boot.
     """
 
     inputs: Mapping[str, NDArray[Any]]
@@ -55,10 +58,20 @@ class Offer:
     samples: int | None = None
     uncertainty: NDArray[np.float64] | None = None
     novelty: NDArray[np.float64] | None = None
+    at: float = 0.0
+    since_boot: float = 0.0
 
     def size(self) -> int:
-        """Bytes of one sample, before it is packed."""
-        total = sum(array.nbytes for array in (*self.inputs.values(), *self.outputs.values()))
+        """Bytes of one sample while it is packed: the texts of a tensor are each as wide as the longest then."""
+        return self._bytes(lambda texts: texts.size * max(map(len, texts.flat), default=0) * _CHARACTER)
+
+    def content(self) -> int:
+        """Bytes of one sample, of texts their characters: what fills the narrower ones up takes nothing once packed."""
+        return self._bytes(lambda texts: sum(map(len, texts.flat)))
+
+    def _bytes(self, of_texts: Callable[[NDArray[Any]], int]) -> int:
+        arrays = (*self.inputs.values(), *self.outputs.values())
+        total = sum(of_texts(array) if array.dtype.kind == "O" else array.nbytes for array in arrays)
         return total // max(1, self.samples or 1)
 
     def score(self, reason: Reason) -> NDArray[np.float64] | None:
@@ -92,6 +105,8 @@ class Choice:
         uncertainty: Its uncertainty, where there is one.
         novelty: Its novelty, where there is one.
         described: What it is compared by with later ones.
+        at: When its request was answered, in seconds since 1970.
+        since_boot: The same in seconds since the machine's boot.
     """
 
     reason: Reason
@@ -103,6 +118,8 @@ class Choice:
     uncertainty: float | None = None
     novelty: float | None = None
     described: NDArray[np.float64] = field(default_factory=lambda: np.zeros(0))
+    at: float = 0.0
+    since_boot: float = 0.0
 
 
 @dataclass(slots=True)
@@ -181,7 +198,7 @@ class Chooser:
         count = 1 if offer.samples is None else offer.samples
         if count < 1:
             return
-        size = offer.size()
+        size = offer.content()
         for reason, slot in self._slots.items():
             slot.pace.expect(size)
             slot.seen += count
@@ -230,6 +247,8 @@ def _choice(reason: Reason, offer: Offer, row: int, value: int, described: NDArr
         uncertainty=unsure,
         novelty=novel,
         described=np.zeros(0) if described is None else described,
+        at=offer.at,
+        since_boot=offer.since_boot,
     )
 
 

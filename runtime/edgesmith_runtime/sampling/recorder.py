@@ -145,12 +145,12 @@ class Recorder:
             return
         self._chooser.offer(offer)
 
-    def idle(self, now: float) -> float:
+    def idle(self, now: float) -> float:  # noqa: ARG002 - as `Observer`
         """Keep the samples of slots that have ended; see `Observer`."""
         moment = self._now()
         seconds = self._budget.advance(moment)
         while (choice := self._chooser.ended(seconds)) is not None:
-            self._chooser.taken(choice, self._keep(choice, now, moment), seconds)
+            self._chooser.taken(choice, self._keep(choice, moment), seconds)
             self._remember(seconds)
         if seconds - self._kept >= _KEEP:
             self._remember(seconds)
@@ -195,24 +195,21 @@ class Recorder:
         scores = run.outputs.get(subject.classes) if subject.classes is not None else None
         unsure = None if scores is None or not scores.size else uncertainty(scores)
         novel = None if self._novelty is None else self._novelty(run)
-        return Offer(run.inputs, run.outputs, samples, _whole(unsure, samples), _whole(novel, samples))
+        scored = _whole(unsure, samples), _whole(novel, samples)
+        return Offer(run.inputs, run.outputs, samples, *scored, run.at, run.since_boot)
 
-    def _keep(self, choice: Choice, now: float, moment: Instant) -> int:
+    def _keep(self, choice: Choice, moment: Instant) -> int:
         """Redact, pack, pay for and keep a sample; returns its bytes, 0 where it was not kept."""
-        outcome, size = self._kept_as(choice, now, moment)
+        outcome, size = self._kept_as(choice, moment)
         self._metrics.add("edgesmith_samples_total", outcome)
         if choice.reason == "Random" and not size:
             self._metrics.add("edgesmith_samples_missed_total", by=choice.of)
         return size
 
-    def _kept_as(self, choice: Choice, now: float, moment: Instant) -> tuple[str, int]:
-        try:
-            data = pack(self._facts(choice, now, moment), *self._redaction.apply(choice.inputs, choice.outputs))
-        except RedactionFailed as error:
-            self._redacting.wrong("sample", f"a sample is not kept: {error}")
-            return "not_redacted", 0
-        if len(data) > LARGEST:
-            return "too_large", 0
+    def _kept_as(self, choice: Choice, moment: Instant) -> tuple[str, int]:
+        data = self._packed(choice, moment)
+        if isinstance(data, str):
+            return data, 0
         try:
             if not self._pay(choice, len(data), moment):
                 return "over_budget", 0
@@ -229,6 +226,19 @@ class Recorder:
         self._settled = False
         return choice.reason.lower(), len(data)
 
+    def _packed(self, choice: Choice, moment: Instant) -> bytes | str:
+        """Redact and pack a sample; returns its bytes, or the outcome where it cannot be kept."""
+        try:
+            data = pack(self._facts(choice, moment), *self._redaction.apply(choice.inputs, choice.outputs))
+        except RedactionFailed as error:
+            self._redacting.wrong(_SAMPLE, f"a sample is not kept: {error}")
+            return "not_redacted"
+        except Exception as error:  # noqa: BLE001 - whatever it is, it costs this sample and no other
+            words = f"a sample is not kept: redacting or packing it failed ({type(error).__name__})"
+            self._redacting.wrong(_SAMPLE, words)
+            return "failed"
+        return data if len(data) <= LARGEST else "too_large"
+
     def _pay(self, choice: Choice, size: int, moment: Instant) -> bool:
         """Take its bytes of the day's; a disk that is full is given room by what is worth less."""
         try:
@@ -242,7 +252,7 @@ class Recorder:
                 raise
             return self._budget.take(size, moment)
 
-    def _facts(self, choice: Choice, now: float, moment: Instant) -> Facts:
+    def _facts(self, choice: Choice, moment: Instant) -> Facts:
         subject = self._subject
         return Facts(
             subject.model,
@@ -254,9 +264,9 @@ class Recorder:
             choice.uncertainty,
             choice.novelty,
             choice.batch,
-            now,
+            choice.at,
             moment.boot,
-            moment.seconds,
+            choice.since_boot,
             bool(self._redaction),
         )
 

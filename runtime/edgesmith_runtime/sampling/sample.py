@@ -48,9 +48,9 @@ class Facts:
         uncertainty: Its uncertainty, from 0 to 1.
         novelty: Its novelty.
         batch: Whether the first axis of each array counts samples.
-        time: When it was taken, by the node's clock, in seconds since 1970: that may be wrong.
+        time: When the request was answered, by the node's clock, in seconds since 1970: that may be wrong.
         boot: Which start of the node it was.
-        since_boot: Seconds since then: these are right.
+        since_boot: Seconds from then to the answer: these are right.
         redacted: Whether anything was taken out of it.
     """
 
@@ -90,7 +90,7 @@ def pack_arrays(arrays: Mapping[str, NDArray[Any]]) -> bytes:
     with zipfile.ZipFile(target, "w", zipfile.ZIP_DEFLATED, compresslevel=_LEVEL) as archive:
         for name in sorted(arrays):
             array = arrays[name]
-            plain = array.astype(np.str_) if array.dtype.kind == "O" else array
+            plain = _texts(array) if array.dtype.kind == "O" else array
             body = io.BytesIO()
             np.lib.format.write_array(body, np.asarray(plain, order="C"), allow_pickle=False)
             entry = zipfile.ZipInfo(f"{name}.npy")
@@ -121,3 +121,12 @@ def unpack_arrays(data: bytes, limit: int) -> dict[str, NDArray[Any]]:
             return found
     except (zipfile.BadZipFile, zlib.error, ValueError, EOFError, OSError, NotImplementedError, RuntimeError) as error:
         raise SampleInvalid(f"it is no .npz of plain arrays ({type(error).__name__})") from error
+
+
+def _texts(array: NDArray[Any]) -> NDArray[np.str_]:
+    """Texts as NumPy has them, each as wide as the longest; what is no UTF-8 in those that are bytes is replaced."""
+    return np.array([_text(item) for item in array.flat], np.str_).reshape(array.shape)
+
+
+def _text(item: Any) -> str:
+    return item.decode(errors="replace") if isinstance(item, bytes) else str(item)

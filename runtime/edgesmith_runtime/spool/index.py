@@ -27,10 +27,13 @@ class Index:
 
     Args:
         kept: What is there, in any order.
+        most: How many of them at most: those that go last; None: all.
     """
 
-    def __init__(self, kept: Iterable[Kept] = ()) -> None:
-        entries = map(_entry, kept)
+    def __init__(self, kept: Iterable[Kept] = (), most: int | None = None) -> None:
+        entries: Iterator[bytes] = map(_entry, kept)
+        if most is not None:
+            entries = iter(heapq.nlargest(most, entries))
         pieces = iter(lambda: sorted(islice(entries, _SORTED)), [])
         self._entries = list(heapq.merge(*pieces))
         self._digests = {entry[_DIGEST] for entry in self._entries}

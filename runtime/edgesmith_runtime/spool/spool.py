@@ -68,7 +68,11 @@ class Waiting:
 
     def listed(self) -> Index:
         """The same as an index."""
-        return Index(Kept(name, size) for name, size in self._disk.files(self._folder) if is_name(name))
+        return Index(self.each())
+
+    def each(self) -> Iterator[Kept]:
+        """All objects in any order, as they are listed."""
+        return (Kept(name, size) for name, size in self._disk.files(self._folder) if is_name(name))
 
     def state(self) -> tuple[int, ...]:
         """What changes when an object comes or goes."""

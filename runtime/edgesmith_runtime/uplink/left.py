@@ -1,4 +1,7 @@
-"""What is left to send: the folder is listed when something came, and of thousands of files not with each of them."""
+"""What is left to send: the folder is listed when something came, and of thousands of files not with each of them.
+
+However many wait, only those that go first are known: the folder is listed again once these are sent.
+"""
 
 from __future__ import annotations
 
@@ -10,12 +13,14 @@ from edgesmith_runtime.spool.index import Index
 from edgesmith_runtime.spool.kept import Kept
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from edgesmith_runtime.spool.spool import Waiting
 
 __all__ = ["Left"]
 
+_MOST: Final = 20_000
+"""How many objects are known at a time: some 300 bytes of memory each."""
 _SHARE: Final = 50
 """How many times as long as a listing took the next one is away, while there is something to send."""
 _SOONEST: Final = 2.0
@@ -43,19 +48,22 @@ class Left:
         """Whether it was listed a tick later once more: within one, the state does not show what came after."""
         self._again = 0.0
         self._stored = set[Kept]()
+        self._more = False
+        """Whether there may be more than were known when it was listed."""
 
     def now(self) -> Index:
-        """The objects. One that came lately may be missing while there are others.
+        """The objects. While there are others, one that came lately may be missing, and of a long backlog the end.
 
         Raises:
             OSError: The folder cannot be read.
         """
-        with suppress(OSError):  # what cannot be removed is not sent again
-            for one in sorted(self._stored):
+        for one in sorted(self._stored):
+            with suppress(OSError):  # what cannot be removed is not sent again
                 self._waiting.remove(one)
                 self._stored.discard(one)
         state = self._waiting.state()
-        if (state != self._state or not self._sure) and (not self._index or self._now() >= self._again):
+        old = state != self._state or not self._sure or (self._more and not self._index)
+        if old and (not self._index or self._now() >= self._again):
             self._list(state)
         return self._index
 
@@ -69,15 +77,22 @@ class Left:
         self._stored.add(one)
 
     def _list(self, state: tuple[int, ...]) -> None:
-        began = self._now()
-        index = self._waiting.listed()
+        began, before = self._now(), self._state
+        self._index, self._state = Index(), None  # the memory of both would be too much, and a listing may fail
+        there = set[Kept]()
+        index = Index(self._unsent(there), _MOST)
         ended = self._now()
-        if state != self._state:
-            self._state, self._since = state, began
+        if state != before:
+            self._since = began
         self._sure = began - self._since >= _TICK
         self._again = ended + max(_SOONEST, (ended - began) * _SHARE)
-        there = set(index) if self._stored else set()
-        self._stored &= there
-        for one in self._stored:
-            index.discard(one)
-        self._index = index
+        self._index, self._state, self._stored = index, state, there
+        self._more = len(index) == _MOST
+
+    def _unsent(self, there: set[Kept]) -> Iterator[Kept]:
+        """List what waits; those of it that are in the bucket are left out and added to a set."""
+        for one in self._waiting.each():
+            if one in self._stored:
+                there.add(one)
+            else:
+                yield one
