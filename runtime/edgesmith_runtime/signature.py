@@ -24,6 +24,8 @@ VERSION: Final = "1"
 MOST_CLASSES: Final = 1000
 """The most classes that a request may ask to be named of one sample."""
 
+_MOST_SIZES: Final = 32
+"""Sizes that are looked at where the model wants fewer: millions of them take minutes to multiply."""
 _MOST_ELEMENTS: Final = 2**40
 _PLATFORMS: Final = {"onnxruntime": "onnxruntime_onnx"}
 _SHARED_MEMORY: Final = "shared_memory_region"
@@ -120,6 +122,8 @@ class ModelSignature:
             raise BadRequest(f"input {shown(name)} is not one of the model's; expected {_names(self.inputs)}")
         if datatype != spec.datatype:
             raise BadRequest(f"input {name!r} has datatype {shown(datatype)}; expected {spec.datatype}")
+        if len(shape) > max(len(spec.shape), _MOST_SIZES):  # before any of them is looked at
+            raise BadRequest(f"input {name!r} has a shape of {len(shape)} sizes; expected {shape_text(spec.shape)}")
         sizes = tuple(shape)
         if not all(type(size) is int and size >= 0 for size in sizes):
             raise BadRequest(f"input {name!r} has shape {shown(list(sizes))}; expected whole numbers, none below 0")

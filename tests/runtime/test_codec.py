@@ -78,6 +78,10 @@ REFUSED: dict[str, tuple[memoryview | bytes, str]] = {
         request(X | {"shape": [2**62, 0], "data": []}),
         "input 'x' has shape [4611686018427387904, 0]; expected at most 2^40 elements",
     ),
+    "a shape without end": (
+        request(X | {"shape": [2**62] * 200_000, "data": []}),
+        "input 'x' has a shape of 200000 sizes; expected [-1,2]",
+    ),
     "a name without end": (request(X | {"name": "x" * 100_000}), "is not one of the model's; expected 'x'"),
     "a name without end of an output": (
         request(X, outputs=[{"name": "x" * 100_000, "parameters": 1}]),
@@ -87,7 +91,7 @@ REFUSED: dict[str, tuple[memoryview | bytes, str]] = {
         b'{"inputs":[{"name":' + b"[" * 900 + b"]" * 900 + b"}]}",
         "input [[[[...]]]] has shape None; expected a list of sizes",
     ),
-    "a shape that is long": (request(X | {"shape": [-1] * 100_000}), "has shape [-1, -1, -1, -1, -1, -1, -1, -1, ...]"),
+    "a shape that is long": (request(X | {"shape": [-1] * 32}), "has shape [-1, -1, -1, -1, -1, -1, -1, -1, ...]"),
     "more lists than a request needs": (b"[" + b"[]," * 2**18 + b"[]]", "the JSON has more than 262144 lists and obje"),
     "no data": (request({k: v for k, v in X.items() if k != "data"}), "input 'x' has no data; expected a list"),
     "data that is a number": (request(X | {"data": 1}), "input 'x' has data that is a number (int); expected a list"),

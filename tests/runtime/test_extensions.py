@@ -123,6 +123,12 @@ def test_the_repository_holds_one_model(library: ModuleType, toy_server: Server)
         ("repository/index", b'{"ready":1}', 400, {"error": "ready is 1; expected true or false"}),
         ("repository/index", b"[]", 400, {"error": "the body is not a JSON object; expected none, or ready in one"}),
         (
+            "repository/index",
+            b'{"ready":[' + b"0," * 3000 + b"0]}",
+            413,
+            {"error": "the body has 6013 bytes; expected at most 4096"},
+        ),
+        (
             "repository/other/index",
             b"",
             404,

@@ -37,6 +37,14 @@ def test_an_answer_with_what_is_no_number_is_a_failure_where_its_input_had_numbe
     assert (totals.answered, totals.failed, totals.not_numbers, totals.refused) == (3, 1, 1, 1)
 
 
+def test_an_answer_without_a_number_says_nothing_of_confidence() -> None:
+    traffic = Traffic("m", numbers=("y",), classes="y")
+    traffic.answered(0.01, {"x": np.array([np.nan])}, {"y": np.array([[np.nan, np.nan]], np.float32)})
+    traffic.answered(0.01, ONE, SURE)
+    seen = traffic.window()
+    assert (seen.requests, seen.sure, seen.unsure) == (2, 1, 0.25)
+
+
 @pytest.mark.parametrize("datatype", [np.float16, np.float32, np.float64])
 def test_a_large_answer_is_looked_at_as_a_small_one_is(datatype: type[Any]) -> None:
     traffic = Traffic("m", numbers=("y",))

@@ -12,7 +12,16 @@ from urllib.parse import unquote
 
 from edgesmith_runtime.codec.http import decode_request, encode_answer
 from edgesmith_runtime.codec.jsontext import parsed
-from edgesmith_runtime.errors import AnswerFailed, BadRequest, NotFound, RequestError, Unavailable, Unsupported, shown
+from edgesmith_runtime.errors import (
+    AnswerFailed,
+    BadRequest,
+    NotFound,
+    RequestError,
+    TooLarge,
+    Unavailable,
+    Unsupported,
+    shown,
+)
 from edgesmith_runtime.extensions import REFUSED, model_statistics, repository_index
 from edgesmith_runtime.http.encodings import ENCODINGS, accepted_encoding, deflate, inflate
 from edgesmith_runtime.http.limits import CROWDED
@@ -52,6 +61,8 @@ _HEADER_LENGTH: Final = "Inference-Header-Content-Length"
 _BINARY_TYPE: Final = "application/octet-stream"
 _METRICS_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
 _WORTH_DEFLATING: Final = 1024
+_LARGEST_INDEX: Final = 4096
+"""Bytes of a request for the index, which has one word; it is read on the event loop."""
 _READ: Final = ("GET", "HEAD")
 _RUNS: Final = ("infer", "image")
 """The operations that run the model."""
@@ -228,6 +239,8 @@ class HttpApi:
         return json_response(model_statistics(self._service, name, version))
 
     def _index(self, request: Request, repository: str) -> Response:
+        if len(request.body) > _LARGEST_INDEX:
+            raise TooLarge(f"the body has {len(request.body)} bytes; expected at most {_LARGEST_INDEX}")
         asked = parsed(request.body) if request.body else {}
         if not isinstance(asked, dict):
             raise BadRequest("the body is not a JSON object; expected none, or ready in one")

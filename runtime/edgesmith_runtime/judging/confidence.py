@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -47,11 +48,11 @@ def probabilities(engine: Engine, golden: Golden) -> str | None:
 
 
 def confidence_of(scores: NDArray[Any]) -> float | None:
-    """The mean over a request's samples of the best class's score, from 0 to 1; None where there is no sample."""
+    """The mean over a request's samples of the best class's score, from 0 to 1; None without a sample or a number."""
     if not scores.size:
         return None
     best = scores.max() if scores.ndim < _ROWS or len(scores) == 1 else scores.max(axis=-1).mean()
-    return min(1.0, max(0.0, float(best)))
+    return min(1.0, max(0.0, float(best))) if math.isfinite(best) else None
 
 
 def with_numbers(engine: Engine, golden: Golden) -> tuple[str, ...]:
