@@ -57,6 +57,12 @@ from edgesmith.decide.snapshot import (
 from edgesmith.resources import daemon_set
 from edgesmith_builder.contract import BuildReport, Candidate, Finalist
 
+UNREACHABLE: dict[str, Any] = {
+    "evaluation": {"uri": "s3://models/parts/set.npz", "sha256": "e" * 64},
+    "gates": {"minAccuracy": "99%"},
+}
+"""Fields of a spec whose gates refuse every build."""
+
 
 @dataclass
 class Cluster(Devices):

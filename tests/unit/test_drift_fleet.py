@@ -163,6 +163,17 @@ def test_an_episode_begins_once_and_ends_when_nobody_drifts_or_with_another_sour
     assert judged(told, nodes, kept, of="b" * 64, now=later).status.episode.id != first.id, "the new source drifts too"
 
 
+def test_a_source_that_nobody_knows_ends_and_begins_no_episode_and_one_of_several_ends_none() -> None:
+    told, nodes = [Report("edge-1", "new", drifted())], [at("edge-1")]
+    first = judged(told, nodes).status.episode
+    kept = {"episode": first.model_dump(by_alias=True)}
+    for of, still in (("", set[str]()), ("b" * 64, {"a" * 64, "b" * 64})):
+        found = drifting(told, nodes, of=of, still=still, uid="u", previous=kept, now=NOW)
+        assert found.status.episode == first
+    assert drifting(told, nodes, of="b" * 64, uid="u", previous=kept, now=NOW).status.episode != first
+    assert judged(told, nodes, of="").status.episode is None
+
+
 MANY = [f"edge-{number:02}" for number in range(MOST_NAMED + 5)]
 
 
@@ -279,7 +290,7 @@ def reporting_of(cluster: Cluster) -> tuple[Plan, Any]:
 
 def test_a_reporter_has_no_token_no_port_and_is_no_server() -> None:
     plan, made = reporting_of(cluster_of())
-    apply = plan.reports[0]
+    apply = plan.revisions[0]
     server = daemon_set(cluster_of().edge_model, apply, SETTINGS)
     template = made["spec"]["template"]
     pod = template["spec"]

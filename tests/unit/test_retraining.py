@@ -312,14 +312,12 @@ def test_what_is_said_arrives_as_it_was_said(text: str) -> None:
     assert expanded("$$$(A)") == "$the value of A"
     uri = f"https://hooks.example/drift?of={text.replace(' ', '')}"
     cluster, plan = started(event={"uri": uri})
-    of = cluster.edge_model
-    source = of.spec.source.model_copy(update={"uri": f"s3://models/{text}"})
-    of = of.model_copy(update={"spec": of.spec.model_copy(update={"source": source})})
     (start,) = plan.retraining
-    (container,) = retraining_job(of, start, SETTINGS)["spec"]["template"]["spec"]["containers"]
+    start = replace(start, uri=f"s3://models/{text}")
+    (container,) = retraining_job(cluster.edge_model, start, SETTINGS)["spec"]["template"]["spec"]["containers"]
     told = {one["name"]: expanded(one["value"]) for one in container["env"]}
     assert told["EDGESMITH_EVENT_URI"] == uri
-    assert json.loads(told["EDGESMITH_EVENT"])["data"]["source"]["uri"] == source.uri
+    assert json.loads(told["EDGESMITH_EVENT"])["data"]["source"]["uri"] == start.uri
 
 
 @pytest.mark.parametrize("uri", ADDRESSES)

@@ -15,7 +15,7 @@ from edgesmith.decide.plan import StartRetraining
 
 EPISODE = EpisodeStatus(id="e1", of="a" * 64, began="2030-01-01T11:00:00Z")
 NAME = retraining_name("parts", "e1", "job")
-START = StartRetraining("job", DriftStatus(drifted=1, episode=EPISODE), "It drifts.")
+START = StartRetraining("job", DriftStatus(drifted=1, episode=EPISODE), "It drifts.", "s3://models/a.onnx")
 WANTED = replace(plan(), retraining=(START,))
 
 

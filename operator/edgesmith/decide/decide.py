@@ -28,7 +28,7 @@ from edgesmith.decide.status import events_of, status_of, unread_events
 from edgesmith.decide.transfer import transfer_of
 from edgesmith.decide.variant_status import VariantFacts, counts
 from edgesmith.decide.view import View
-from edgesmith.decide.watched import fleet_drift, unwatched, watched
+from edgesmith.decide.watched import fleet_drift, sources_of, unwatched, watched
 
 
 def decide(snapshot: Snapshot, now: datetime) -> Plan:
@@ -41,15 +41,21 @@ def decide(snapshot: Snapshot, now: datetime) -> Plan:
     found = (*rollout.leaving, *(move for course in courses for move in course.moves))
     moves = tuple(_recorded(view, move) for move in sorted(found, key=lambda move: (not move.urgent, move.node)))
     pending = sorted((*rollout.pending, *(one for course in courses for one in course.pending)), key=_node)
+    revisions = _revisions(view, courses)
+    sources = sources_of(snapshot, revisions)
     retrained = retrain(
-        snapshot.model, fleet_drift(view, courses), snapshot.retraining_jobs, builds=snapshot.settings.builds
+        snapshot.model,
+        fleet_drift(view, courses, sources),
+        snapshot.retraining_jobs,
+        builds=snapshot.settings.builds,
+        places={one.sha256: one.uri for one in sources.values()},
     )
     status = _status(view, courses, pending, retrained.drift)
-    revisions = _revisions(view, courses)
     moved = {move.node for move in moves}
-    reports = watched(snapshot, revisions)
+    profiles = {one.metadata.name: one for one in view.resolved.profiles}
+    reports = watched(snapshot, courses, profiles, revisions)
     unknown = {*view.resolved.unusable, *snapshot.unreadable_profiles}
-    holds = held(snapshot, courses, {one.metadata.name: one for one in view.resolved.profiles}, revisions)
+    holds = held(snapshot, courses, profiles, revisions)
     states = [*view.builds.values(), *(one for found in view.contestants.values() for one in found.states)]
     waits = [course.look_again for course in courses] + [state.look_again for state in states]
     waits += [view.looks.look_again, view.neighbours.look_again]
@@ -189,7 +195,7 @@ def _unused(view: View, courses: Iterable[Course], moves: Iterable[Move]) -> tup
 def _facts(view: View, course: Course) -> VariantFacts:
     """What the status is to say of one variant."""
     profile = course.variant.profile
-    shown = course.target if course.target and not course.target.rolled_back else course.stable
+    shown = course.wanted
     tested = [
         (pod.node, pod.selftest)
         for pod in view.snapshot.pods

@@ -7,7 +7,7 @@ model's server said, or one that nobody has heard of since, says nothing of the 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Literal
@@ -63,6 +63,7 @@ def drifting(
     nodes: Iterable[tuple[NodeState, str | None]],
     *,
     of: str,
+    still: Collection[str] = (),
     uid: str,
     previous: Mapping[str, Any],
     now: datetime,
@@ -72,7 +73,9 @@ def drifting(
     Args:
         reports: What reporters' pods told.
         nodes: Every node whose server watches for drift, with the revision that is rolled out to it.
-        of: The source that is rolled out: its SHA-256.
+        of: The source that is rolled out: its SHA-256; empty where nobody knows in this pass.
+        still: The sources that an open episode goes on with beside that one: of several that are rolled out each, and
+            what nodes go back to where the newer one has not held its steps.
         uid: The EdgeModel's.
         previous: `status.drift` as it stands.
         now: The hub's time.
@@ -98,7 +101,7 @@ def drifting(
     condition: Literal["True", "False", "Unknown"] = "True" if found else "False" if steady else "Unknown"
     reason, message = _words(found, steady=steady, unknown=unknown)
     message += _of_reporters(failed)
-    episode = _episode(found, words, of=of, uid=uid, previous=previous.get("episode"), now=now)
+    episode = _episode(found, words, of=of, still=still, uid=uid, previous=previous.get("episode"), now=now)
     ranked = sorted(found, key=lambda name: (found[name].since, name))[:MOST_NAMED]
     status = DriftStatus(
         drifted=len(found),
@@ -159,7 +162,14 @@ def _features(verdicts: Iterable[DriftVerdict]) -> tuple[DriftedFeature, ...]:
 
 
 def _episode(
-    found: Mapping[str, DriftVerdict], words: Mapping[str, str], *, of: str, uid: str, previous: Any, now: datetime
+    found: Mapping[str, DriftVerdict],
+    words: Mapping[str, str],
+    *,
+    of: str,
+    still: Collection[str],
+    uid: str,
+    previous: Any,
+    now: datetime,
 ) -> EpisodeStatus | None:
     """The episode after this pass.
 
@@ -170,7 +180,8 @@ def _episode(
         found: Nodes that say that they drift.
         words: Every node, with the last that it said of the revision, whether it can be reached or not. A name in the
             status is what is left where that is lost, with another revision of the same source.
-        of: The source that is rolled out.
+        of: The source that is rolled out; empty where nobody knows, which ends and begins none.
+        still: The sources that one goes on with beside that.
         uid: The EdgeModel's.
         previous: The episode as the status has it.
         now: The hub's time.
@@ -184,10 +195,10 @@ def _episode(
     if last is not None and last.ended is None:
         known = [name for name in last.nodes if words.get(name, "Steady") != "Steady"]
         left = list(dict.fromkeys([*known, *drifted]))
-        if last.of == of and left:
+        if left and (not of or last.of == of or last.of in still):
             return last.model_copy(update=_named(left))
         last = last.model_copy(update={"ended": at, **_named([])})
-    if not found:
+    if not found or not of:
         return last
     first = min(verdict.since for verdict in found.values())
     name = short_hash("/".join((uid, of, first.strftime(_FORM), last.id if last else "")))

@@ -95,6 +95,8 @@ class StartRetraining:
     """As the status has it, with the episode."""
     message: str
     """What the condition says."""
+    uri: str
+    """Where the source is that drift is about."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +113,16 @@ class ApplyRevision:
     """What is done on a node before its server ends, in a DaemonSet beside this one's; empty: nothing."""
     room: Room | None = None
     """What that DaemonSet's pods look for first; None: nothing."""
+
+
+@dataclass(frozen=True, slots=True)
+class ReportDrift:
+    """Make or keep the DaemonSet that reports what the servers of a revision say of drift."""
+
+    profile: DeviceProfile
+    revision: str
+    image: str
+    """By digest."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -228,7 +240,7 @@ class Plan:
     """Made after the revisions."""
     retraining: tuple[StartRetraining, ...] = ()
     """Made after the status that names their episode."""
-    reports: tuple[ApplyRevision, ...] = ()
+    reports: tuple[ReportDrift, ...] = ()
     """Revisions whose servers' word on drift is to be reported; made after the revisions."""
 
     @property

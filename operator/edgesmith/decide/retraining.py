@@ -7,7 +7,7 @@ somebody deletes is not made again.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -27,7 +27,14 @@ class Retrained:
     starts: tuple[StartRetraining, ...] = ()
 
 
-def retrain(model: EdgeModel, drift: Drifting | None, jobs: Iterable[RetrainingJob], *, builds: bool) -> Retrained:
+def retrain(
+    model: EdgeModel,
+    drift: Drifting | None,
+    jobs: Iterable[RetrainingJob],
+    *,
+    builds: bool,
+    places: Mapping[str, str],
+) -> Retrained:
     """Say what the present episode starts.
 
     Args:
@@ -35,6 +42,7 @@ def retrain(model: EdgeModel, drift: Drifting | None, jobs: Iterable[RetrainingJ
         drift: What its nodes say.
         jobs: The Jobs that episodes of it have started.
         builds: Whether the installation makes Jobs.
+        places: The URIs of sources that were rolled out, by their digest.
     """
     asked = model.spec.feedback.retraining
     episode = drift.status.episode if drift is not None else None
@@ -53,7 +61,9 @@ def retrain(model: EdgeModel, drift: Drifting | None, jobs: Iterable[RetrainingJ
         return Retrained(drift)
     if not builds:
         return Retrained(replace(drift, message=f"{drift.message}{_NO_JOBS}"))
-    return Retrained(drift, tuple(StartRetraining(what, drift.status, drift.message) for what in wanted))
+    # What the spec asks for may be another one by now.
+    uri = places.get(episode.of, model.spec.source.uri)
+    return Retrained(drift, tuple(StartRetraining(what, drift.status, drift.message, uri) for what in wanted))
 
 
 def _failed(job: RetrainingJob) -> str:

@@ -50,6 +50,11 @@ class Course:
     opened: Opened | None = None
     """How far the target may go; None where partitions do not keep it from any node."""
 
+    @property
+    def wanted(self) -> RevisionState | None:
+        """What its nodes are to run: the target, or what was proven before where that is not there or rolled back."""
+        return self.target if self.target and not self.target.rolled_back else self.stable
+
 
 @dataclass(frozen=True, slots=True)
 class Rollout:

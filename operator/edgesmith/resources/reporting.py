@@ -20,7 +20,7 @@ from edgesmith.api.names import (
     node_label,
     reporting_name,
 )
-from edgesmith.decide.plan import ApplyRevision
+from edgesmith.decide.plan import ReportDrift
 from edgesmith.decide.serving import serving
 from edgesmith.decide.settings import Settings
 from edgesmith.resources.common import TERMINATION_LOG, container_security, labels_of, metadata, pod_security
@@ -31,19 +31,19 @@ MEMORY = "64Mi"
 _NOTES = "/tmp"  # noqa: S108 -- the pod's own emptyDir
 
 
-def reporting_daemon_set(model: EdgeModel, apply: ApplyRevision, settings: Settings) -> dict[str, Any]:
+def reporting_daemon_set(model: EdgeModel, report: ReportDrift, settings: Settings) -> dict[str, Any]:
     """The DaemonSet beside that of a revision, on the nodes that were given it."""
-    config = serving(model, apply.profile, apply.image, settings)
-    labels = {PROFILE_LABEL: config.profile, REVISION_LABEL: apply.revision, COMPONENT_LABEL: REPORTER}
-    selected = {MODEL_LABEL: config.name, REPORTS_LABEL: apply.revision, COMPONENT_LABEL: REPORTER}
+    config = serving(model, report.profile, report.image, settings)
+    labels = {PROFILE_LABEL: config.profile, REVISION_LABEL: report.revision, COMPONENT_LABEL: REPORTER}
+    selected = {MODEL_LABEL: config.name, REPORTS_LABEL: report.revision, COMPONENT_LABEL: REPORTER}
     pod: dict[str, Any] = {
         "automountServiceAccountToken": False,
         # Where the EdgeModel's Service is, which leads to this node's server alone.
         "enableServiceLinks": True,
         "terminationGracePeriodSeconds": 1,
         "securityContext": pod_security(),
-        "affinity": on_nodes(config, {node_label(config.namespace, config.name): apply.revision}),
-        "containers": [_reporter(apply.image, config.name)],
+        "affinity": on_nodes(config, {node_label(config.namespace, config.name): report.revision}),
+        "containers": [_reporter(report.image, config.name)],
         "volumes": [{"name": "notes", "emptyDir": {"sizeLimit": "1Mi"}}],
     }
     if config.tolerations:
@@ -53,7 +53,7 @@ def reporting_daemon_set(model: EdgeModel, apply: ApplyRevision, settings: Setti
     return {
         "apiVersion": "apps/v1",
         "kind": "DaemonSet",
-        "metadata": metadata(model, reporting_name(daemon_set_name(config.name, apply.revision)), labels),
+        "metadata": metadata(model, reporting_name(daemon_set_name(config.name, report.revision)), labels),
         "spec": {
             "updateStrategy": {"type": "OnDelete"},
             "selector": {"matchLabels": selected},

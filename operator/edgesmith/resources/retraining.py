@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from edgesmith.api.drift_status import DriftStatus, EpisodeStatus
+from edgesmith.api.drift_status import EpisodeStatus
 from edgesmith.api.edgemodel import PLURAL, EdgeModel
 from edgesmith.api.names import (
     API_VERSION,
@@ -49,7 +49,7 @@ def retraining_job(model: EdgeModel, start: StartRetraining, settings: Settings)
         annotations = {BUCKET_CA_ANNOTATION: settings.bucket_ca} if settings.bucket_ca else {}
         policy = {"podFailurePolicy": failure_policy("event")}
     elif asked.job is not None:
-        pod = _training_pod(model, asked.job, start.drift, episode, settings)
+        pod = _training_pod(model, asked.job, start, episode, settings)
         deadline, retries = int(parse_duration(asked.job.deadline).total_seconds()), asked.job.retries
     else:
         raise ValueError(f"spec.feedback.retraining has no {start.what}")
@@ -86,18 +86,18 @@ def cloud_event(model: EdgeModel, start: StartRetraining, episode: EpisodeStatus
         "subject": f"{model.metadata.namespace}/{model.metadata.name}",
         "time": episode.began,
         "datacontenttype": "application/json",
-        "data": _facts(model, start.drift, episode) | {"message": start.message},
+        "data": _facts(model, start, episode) | {"message": start.message},
     }
 
 
-def _facts(model: EdgeModel, drift: DriftStatus, episode: EpisodeStatus) -> dict[str, Any]:
-    bucket = model.spec.feedback.bucket
+def _facts(model: EdgeModel, start: StartRetraining, episode: EpisodeStatus) -> dict[str, Any]:
+    bucket, drift = model.spec.feedback.bucket, start.drift
     return {
         "episode": episode.id,
         "began": episode.began,
         "namespace": model.metadata.namespace,
         "name": model.metadata.name,
-        "source": {"uri": model.spec.source.uri, "sha256": episode.of},
+        "source": {"uri": start.uri, "sha256": episode.of},
         "samples": bucket.uri if bucket is not None else None,
         "drifted": drift.drifted,
         "nodes": [{"name": one.name, "since": one.since, "features": list(one.features)} for one in drift.nodes],
@@ -143,14 +143,14 @@ def _trusting(pod: dict[str, Any]) -> dict[str, Any]:
 
 
 def _training_pod(
-    model: EdgeModel, asked: RetrainingJob, drift: DriftStatus, episode: EpisodeStatus, settings: Settings
+    model: EdgeModel, asked: RetrainingJob, start: StartRetraining, episode: EpisodeStatus, settings: Settings
 ) -> dict[str, Any]:
-    facts = _facts(model, drift, episode)
+    facts = _facts(model, start, episode)
     own = {
         "EDGESMITH_EPISODE": episode.id,
         "EDGESMITH_NAMESPACE": model.metadata.namespace,
         "EDGESMITH_MODEL": model.metadata.name,
-        "EDGESMITH_SOURCE": model.spec.source.uri,
+        "EDGESMITH_SOURCE": start.uri,
         "EDGESMITH_SOURCE_SHA256": episode.of,
         "EDGESMITH_SAMPLES": facts["samples"] or "",
         "EDGESMITH_DRIFT": json.dumps(facts, sort_keys=True, separators=(",", ":")),
