@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 from addresses import ADDRESSES, NO_ADDRESSES
 from clusters import Cluster, publish, three_nodes
+from expansion import expanded
 from pydantic import ValidationError
 from snapshots import NOW, SETTINGS
 
@@ -289,22 +290,6 @@ def test_a_plan_says_what_an_episode_starts_to_people_and_to_programs() -> None:
     text = planning.as_text(shown)
     for one in entry["retraining"]:
         assert f"  retrain   {one['what']} for the episode of drift {one['episode']}" in text
-
-
-def expanded(text: str) -> str:
-    """What a kubelet makes of a variable's value: k8s.io/kubernetes/third_party/forked/golang/expansion, Expand."""
-    found, at = "", 0
-    while at < len(text):
-        if text[at] != "$" or at + 1 == len(text):
-            found, at = found + text[at], at + 1
-        elif text[at + 1] == "$":
-            found, at = found + "$", at + 2
-        elif text[at + 1] == "(" and ")" in text[at + 2 :]:
-            end = text.index(")", at + 2)
-            found, at = f"{found}the value of {text[at + 2 : end]}", end + 1
-        else:
-            found, at = found + text[at : at + 2], at + 2
-    return found
 
 
 @pytest.mark.parametrize("text", ["$(A)", "$$(A)", "$$$(A)", "a$$b", "$", "a$", "$$", "$(", "$a$(A)$", "no sign"])

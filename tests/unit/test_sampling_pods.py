@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from expansion import expanded
 from made import IMAGE, applied
 from snapshots import SETTINGS, model, profile
 
@@ -70,6 +71,18 @@ def test_a_server_is_told_which_samples_and_the_other_container_where_they_go() 
     assert container["restartPolicy"] == "Always"  # the kubelet ends it after the server
     assert container["image"] == IMAGE
     assert {one["name"] for one in (*container["env"], *pod["containers"][0]["env"])} == {NODE, "EDGESMITH_NOTES"}
+
+
+@pytest.mark.parametrize("text", ["$$(HOME)", "$(HOME)", "a$$b", "$"])
+def test_what_takes_something_out_is_told_as_it_was_said(text: str) -> None:
+    redact = {"rules": [{"tensor": text, "action": "Drop"}], "command": ["/opt/redact", text]}
+    settings = replace(SETTINGS, bucket_endpoint=f"https://minio/{text}")
+    pod, _ = told({**SAMPLES, "sample": {"redact": redact}}, settings)
+    feedback = feedback_of(build_parser().parse_args([expanded(one) for one in pod["containers"][0]["args"]]))
+    assert feedback.sampling.redaction._command == ("/opt/redact", text)
+    assert [rule.tensor for rule in feedback.sampling.redaction._rules] == [text]
+    arguments = [expanded(one) for one in sending(pod)["args"]]
+    assert arguments[arguments.index("--endpoint") + 1] == f"https://minio/{text}"
 
 
 def test_what_is_said_by_default_is_what_the_server_does_by_itself() -> None:

@@ -70,3 +70,8 @@ def container_security() -> dict[str, Any]:
         "readOnlyRootFilesystem": True,
         "capabilities": {"drop": ["ALL"]},
     }
+
+
+def literal(text: str) -> str:
+    """An argument or a variable's value as it is: Kubernetes replaces $(NAME) in it, and takes every $$ for one $."""
+    return text.replace("$", "$$")

@@ -23,7 +23,7 @@ from edgesmith.api.retraining import RetrainingEvent, RetrainingJob
 from edgesmith.api.units import parse_duration
 from edgesmith.decide.plan import StartRetraining
 from edgesmith.decide.settings import Settings
-from edgesmith.resources.common import container_security, metadata, pod_security
+from edgesmith.resources.common import container_security, literal, metadata, pod_security
 from edgesmith.resources.failure_policy import failure_policy
 
 EVENT_TYPE = f"dev.{GROUP.removesuffix('.dev')}.drift.began"
@@ -110,8 +110,8 @@ def _event_pod(
 ) -> dict[str, Any]:
     event = json.dumps(cloud_event(model, start, episode), sort_keys=True, separators=(",", ":"))
     environment: list[dict[str, Any]] = [
-        {"name": "EDGESMITH_EVENT_URI", "value": _literal(asked.uri)},
-        {"name": "EDGESMITH_EVENT", "value": _literal(event)},
+        {"name": "EDGESMITH_EVENT_URI", "value": literal(asked.uri)},
+        {"name": "EDGESMITH_EVENT", "value": literal(event)},
     ]
     if asked.secret_ref is not None:
         reference = {"name": asked.secret_ref.name, "key": SECRET_KEY}
@@ -160,7 +160,7 @@ def _training_pod(
         "name": "training",
         "image": asked.image,
         "env": [{"name": name, "value": value} for name, value in sorted(given.items())]
-        + [{"name": name, "value": _literal(value)} for name, value in own.items()],
+        + [{"name": name, "value": literal(value)} for name, value in own.items()],
         "envFrom": [{"secretRef": {"name": one.name}} for one in asked.secret_refs],
         "resources": asked.resources or {},
     }
@@ -193,8 +193,3 @@ def _pod(container: dict[str, Any], selector: Mapping[str, str], settings: Setti
     if settings.pull_secret:
         pod["imagePullSecrets"] = [{"name": settings.pull_secret}]
     return pod
-
-
-def _literal(text: str) -> str:
-    """A variable's value as it is: Kubernetes would replace $(NAME) in it, and takes every $$ for one $."""
-    return text.replace("$", "$$")

@@ -7,7 +7,7 @@ from typing import Any
 
 from edgesmith.api.names import BUCKET_CA_ANNOTATION
 from edgesmith.decide.sampling import Sampling
-from edgesmith.resources.common import TERMINATION_LOG, container_security
+from edgesmith.resources.common import TERMINATION_LOG, container_security, literal
 
 UPLINK = "uplink"
 """The container's name."""
@@ -36,9 +36,9 @@ def server_arguments(sampling: Sampling) -> list[str]:
         *("--random-share", f"{sampling.random_share:.12g}"),
     ]
     if sampling.rules:
-        found += ["--redact", sampling.rules]
+        found += ["--redact", literal(sampling.rules)]
     if sampling.command:
-        found += ["--redact-command", json.dumps(sampling.command)]
+        found += ["--redact-command", literal(json.dumps(sampling.command))]
     return found
 
 
@@ -54,7 +54,7 @@ def container(sampling: Sampling, image: str, owner: str) -> dict[str, Any]:
     arguments += ["--credentials", _CREDENTIALS, "--bytes-per-second", str(sampling.second_bytes)]
     arguments += ["--drain-seconds", str(DRAIN_SECONDS), "--termination-log", TERMINATION_LOG]
     if sampling.endpoint:
-        arguments += ["--endpoint", sampling.endpoint]
+        arguments += ["--endpoint", literal(sampling.endpoint)]
     mounts = [MOUNT, {"name": "sample-store", "mountPath": _CREDENTIALS, "readOnly": True}]
     if sampling.authorities:
         arguments += ["--bucket-ca", f"{_TRUST}/{_CA}"]
