@@ -10,6 +10,7 @@ from snapshots import ROLLOUT, model
 
 from edgesmith.api.edgemodel import EdgeModel
 from edgesmith.cli.steer import edit_of
+from edgesmith.decide.requests import Named
 
 OLD, OLDER, NEW, BAD = "0" * 10, "1" * 10, "2" * 10, "3" * 10
 
@@ -34,7 +35,12 @@ def words(command: str, **more: Any) -> Namespace:
     return Namespace(command=command, **{"name": "parts", "profile": None, "to": None, "all_steps": False} | more)
 
 
-THERE = {OLD, OLDER, NEW, BAD}
+def there(*revisions: str) -> tuple[Named, ...]:
+    """DaemonSets, with images and build keys of their own."""
+    return tuple(Named(one, f"registry.example/models@sha256:{one[0] * 64}", one[0] * 32) for one in revisions)
+
+
+THERE = there(OLD, OLDER, NEW, BAD)
 
 
 def test_pause_and_resume() -> None:
@@ -77,7 +83,7 @@ def test_there_is_nothing_to_promote_where_nothing_is_in_its_steps() -> None:
 def test_rollback_goes_to_what_held_its_steps_last_and_is_still_there() -> None:
     found = asked(NEW, known(OLDER, 1), known(OLD, 2), known(NEW, 4), known(BAD, 3, rolledBack=True))
     assert edit_of(THERE, found, words("rollback")) == {"rollbackTo": [{"from": NEW, "revision": OLD}]}
-    assert edit_of({OLDER, NEW}, found, words("rollback")) == {"rollbackTo": [{"from": NEW, "revision": OLDER}]}
+    assert edit_of(there(OLDER, NEW), found, words("rollback")) == {"rollbackTo": [{"from": NEW, "revision": OLDER}]}
     assert edit_of(THERE, found, words("rollback", to=OLDER)) == {"rollbackTo": [{"from": NEW, "revision": OLDER}]}
     for one in (words("rollback", to=BAD), words("rollback", to=NEW), words("rollback", to="4" * 10)):
         with pytest.raises(ValueError, match="that has held its steps and has a DaemonSet"):
@@ -88,6 +94,28 @@ def test_a_second_rollback_is_still_about_what_the_spec_asks_for() -> None:
     entry = {"from": NEW, "revision": OLD}
     found = asked(OLD, known(OLDER, 1), known(OLD, 2), known(NEW, 3, rolledBack=True), rollbackTo=[entry])
     assert edit_of(THERE, found, words("rollback")) == {"rollbackTo": [{"from": NEW, "revision": OLDER}]}
+
+
+@pytest.mark.parametrize("left", [NEW, f"sha256:{NEW[0] * 64}", NEW[0] * 32])
+@pytest.mark.parametrize("to", [OLD, f"sha256:{OLD[0] * 64}", OLD[0] * 32])
+def test_an_entry_that_is_in_effect_is_replaced_whatever_it_calls_its_revisions(left: str, to: str) -> None:
+    entry = {"from": left, "revision": to}
+    found = asked(OLD, known(OLDER, 1), known(OLD, 2), known(NEW, 3), rollbackTo=[entry])
+    assert edit_of(THERE, found, words("rollback")) == {"rollbackTo": [{"from": left, "revision": OLDER}]}
+
+
+@pytest.mark.parametrize("left", [NEW, f"sha256:{NEW[0] * 64}", NEW[0] * 32])
+def test_an_entry_about_what_nodes_run_that_is_not_met_is_replaced(left: str) -> None:
+    found = asked(NEW, known(OLD, 2), known(NEW, 3), rollbackTo=[{"from": left, "revision": "4" * 10}])
+    assert edit_of(THERE, found, words("rollback")) == {"rollbackTo": [{"from": left, "revision": OLD}]}
+
+
+def test_an_entry_about_several_revisions_is_not_replaced_by_one_about_one() -> None:
+    key = NEW[0] * 32
+    found = asked(OLD, known(OLDER, 1), known(OLD, 2), known(NEW, 3), rollbackTo=[{"from": key, "revision": OLD}])
+    several = (*THERE, Named("5" * 10, "registry.example/models@sha256:" + "5" * 64, key))
+    with pytest.raises(ValueError, match=f"rollbackTo.{key}. is about the revisions {NEW}, {'5' * 10}; put an entry"):
+        edit_of(several, found, words("rollback"))
 
 
 FULL = [f"{number:010x}" for number in range(0xA0, 0xB0)]

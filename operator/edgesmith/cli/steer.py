@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
 import yaml
@@ -22,6 +22,8 @@ from edgesmith.cluster.client import Client
 from edgesmith.cluster.errors import Missing
 from edgesmith.cluster.kinds import DAEMON_SET, EDGE_MODEL
 from edgesmith.cluster.listing import load
+from edgesmith.decide.requests import Named
+from edgesmith.decide.requests import named as called
 
 MANAGER = "edgesmith-cli"
 """The field manager of these edits."""
@@ -56,15 +58,15 @@ async def _steer(client: Client, model: EdgeModel, found: argparse.Namespace) ->
     return f"# {name} {done}; where it comes from git, commit the same there:\n{text}"
 
 
-async def _there(client: Client, model: EdgeModel, found: argparse.Namespace) -> set[str]:
+async def _there(client: Client, model: EdgeModel, found: argparse.Namespace) -> tuple[Named, ...]:
     """The revisions that have a DaemonSet; only a rollback asks for them."""
     if found.command != "rollback":
-        return set()
+        return ()
     objects = await load(client, model.metadata.namespace, [DAEMON_SET], models=[model.metadata.name])
-    return {one.revision for one in objects.revisions.all()}
+    return tuple(called(one) for one in objects.revisions.all())
 
 
-def edit_of(there: set[str], model: EdgeModel, found: argparse.Namespace) -> dict[str, Any]:
+def edit_of(there: Collection[Named], model: EdgeModel, found: argparse.Namespace) -> dict[str, Any]:
     """The fields of `spec.rollout` that a command changes.
 
     Args:
@@ -73,8 +75,8 @@ def edit_of(there: set[str], model: EdgeModel, found: argparse.Namespace) -> dic
         found: The command, with what it was given.
 
     Raises:
-        ValueError: There is nothing to promote or to go back to, no room for an entry more, or the status is that of
-            another generation.
+        ValueError: There is nothing to promote or to go back to, no room for an entry more, an entry to replace is
+            about several revisions, or the status is that of another generation.
     """
     if found.command in {"pause", "resume"}:
         return {"paused": found.command == "pause"}
@@ -104,16 +106,31 @@ def _promoted(model: EdgeModel, profile: str | None, *, every: bool) -> list[dic
     return [*_kept(status, before, "promote", len(names)), *names.values()]
 
 
-def _back(there: set[str], model: EdgeModel, profile: str | None, to: str | None) -> list[dict[str, str]]:
-    """`rollbackTo` with what each variant's nodes run now, and what they are to go back to."""
+def _back(there: Collection[Named], model: EdgeModel, profile: str | None, to: str | None) -> list[dict[str, str]]:
+    """`rollbackTo` with what each variant's nodes run now, and what they are to go back to.
+
+    Raises:
+        ValueError: There is nothing to go back to, no room for an entry more, or an entry is about several revisions.
+    """
     status = EdgeModelStatus.model_validate(model.status)
     entries = {entry.from_: entry for entry in model.spec.rollout.rollback_to}
     added: dict[str, str] = {}
+    names = {one.revision for one in there}
     for variant in _variants(status, profile):
         runs = variant.revision or ""
+        known = next((one for one in there if one.revision == runs), Named(runs, "", ""))
         # Where a rollback is in effect, the spec still asks for what was left: the entry is about that one.
-        left = next((one.from_ for one in entries.values() if one.revision == runs), runs)
-        choice = _choice(there, status.revisions, variant, to, {runs, left})
+        words = [one.from_ for one in entries.values() if known.is_called(one.revision)]
+        # One that names what nodes run and is not met would come before another one about the same.
+        words += [one.from_ for one in entries.values() if known.is_called(one.from_)]
+        left = words[0] if words else runs
+        about = {one.revision for one in there if one.is_called(left)}
+        if len(about) > 1:
+            raise ValueError(
+                f"spec.rollout.rollbackTo[{left}] is about the revisions {', '.join(sorted(about))}; put an entry for "
+                "each of them by its name in its place and try again"
+            )
+        choice = _choice(names - {runs, left} - about, status.revisions, variant, to)
         if choice and runs:
             added[left] = choice
     if not added:
@@ -127,9 +144,7 @@ def _back(there: set[str], model: EdgeModel, profile: str | None, to: str | None
     return [*kept, *({"from": left, "revision": choice} for left, choice in added.items())]
 
 
-def _choice(
-    there: set[str], marks: Iterable[RevisionStatus], variant: VariantStatus, to: str | None, but: set[str]
-) -> str | None:
+def _choice(there: set[str], marks: Iterable[RevisionStatus], variant: VariantStatus, to: str | None) -> str | None:
     """What a variant goes back to: the revision that was named, or the one that held its steps last before."""
     proven = [
         (mark.proven_time, mark.name)
@@ -137,7 +152,7 @@ def _choice(
         if mark.profile == variant.profile
         and mark.proven_time
         and not mark.rolled_back
-        and mark.name in there - but
+        and mark.name in there
         and to in {None, mark.name}
     ]
     return max(proven)[1] if proven else None
