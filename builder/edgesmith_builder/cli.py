@@ -31,7 +31,8 @@ from edgesmith_builder.errors import GatesFailed, RequestInvalid, failure_of
 from edgesmith_builder.gates import judge
 from edgesmith_builder.lastwords import littering
 from edgesmith_builder.maker import Maker
-from edgesmith_builder.oci import Credentials, Reference, trusting
+from edgesmith_builder.oci import Credentials, Reference
+from edgesmith_builder.oci.trust import authorities_in
 from edgesmith_builder.outcome import TERMINATED, say, say_failure
 from edgesmith_builder.progress import log_to_stderr
 from edgesmith_builder.push import Registries, registries_for
@@ -238,15 +239,10 @@ def _pinned(image: str | None) -> str | None:
 
 
 def _authorities(flag: str, path: Path | None) -> str | None:
-    """The certificates in a file."""
-    if path is None:
-        return None
     try:
-        text = path.read_text(encoding="utf-8")
-        trusting(text)
-    except (OSError, ValueError) as error:
-        raise RequestInvalid(f"{flag} {path} cannot be used ({error}); certificates in PEM were expected") from error
-    return text
+        return authorities_in(flag, path)
+    except ValueError as error:
+        raise RequestInvalid(str(error)) from error
 
 
 def _stop(_signal: int, _frame: FrameType | None) -> None:

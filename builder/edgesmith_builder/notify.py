@@ -26,7 +26,7 @@ from ipaddress import IPv6Address
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from edgesmith_builder.oci.trust import distrust, trusting
+from edgesmith_builder.oci.trust import authorities_in, distrust, trusting
 
 log = logging.getLogger(__name__)
 
@@ -197,20 +197,10 @@ def main(words: Sequence[str]) -> int:
 
 
 def _authorities(path: Path | None) -> str | None:
-    """The certificates in a file.
-
-    Raises:
-        NotSent: There are none in it.
-    """
-    if path is None:
-        return None
     try:
-        text = path.read_text(encoding="utf-8")
-        trusting(text)
-    except (OSError, ValueError) as error:
-        words = f"--bucket-ca {path} cannot be used ({error}); certificates in PEM were expected"
-        raise NotSent(words, retry=False) from error
-    return text
+        return authorities_in("--bucket-ca", path)
+    except ValueError as error:
+        raise NotSent(str(error), retry=False) from error
 
 
 def _is_address(uri: str) -> bool:

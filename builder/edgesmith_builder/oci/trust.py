@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import ssl
 from functools import lru_cache
+from pathlib import Path
 
 import httpx
 
@@ -35,6 +36,22 @@ def trusting(authorities: str | None = None) -> ssl.SSLContext:
                 "-----BEGIN CERTIFICATE----- and what follows was expected"
             ) from None
     return context
+
+
+def authorities_in(flag: str, path: Path | None) -> str | None:
+    """The certificates in a file that a command line names.
+
+    Raises:
+        ValueError: in one sentence, where there are none in it.
+    """
+    if path is None:
+        return None
+    try:
+        text = path.read_text(encoding="utf-8")
+        trusting(text)
+    except (OSError, ValueError) as error:
+        raise ValueError(f"{flag} {path} cannot be used ({error}); certificates in PEM were expected") from error
+    return text
 
 
 def distrust(error: BaseException, cure: str) -> str | None:

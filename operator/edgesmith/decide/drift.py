@@ -102,25 +102,30 @@ def drifting(
     reason, message = _words(found, steady=steady, unknown=unknown)
     message += _of_reporters(failed)
     episode = _episode(found, words, of=of, still=still, uid=uid, previous=previous.get("episode"), now=now)
-    ranked = sorted(found, key=lambda name: (found[name].since, name))[:MOST_NAMED]
     status = DriftStatus(
         drifted=len(found),
         steady=steady,
         unknown=unknown,
-        nodes=tuple(
-            DriftedNode(
-                name=name,
-                since=found[name].since.strftime(_FORM),
-                features=tuple(
-                    f"{_short(what)} {value:.3g} ({limit:.3g})" for what, value, limit in found[name].features[:_SHOWN]
-                ),
-            )
-            for name in ranked
-        ),
+        nodes=_drifted(found),
         features=_features(found.values()),
         episode=episode,
     )
     return Drifting(condition, reason, message, status)
+
+
+def _drifted(found: Mapping[str, DriftVerdict]) -> tuple[DriftedNode, ...]:
+    """Those that drifted first, with what they saw."""
+    ranked = sorted(found, key=lambda name: (found[name].since, name))[:MOST_NAMED]
+    return tuple(
+        DriftedNode(
+            name=name,
+            since=found[name].since.strftime(_FORM),
+            features=tuple(
+                f"{_short(what)} {value:.3g} ({limit:.3g})" for what, value, limit in found[name].features[:_SHOWN]
+            ),
+        )
+        for name in ranked
+    )
 
 
 def _words(found: Mapping[str, DriftVerdict], *, steady: int, unknown: int) -> tuple[Reason, str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 from datetime import datetime
 from functools import cache
@@ -79,16 +79,7 @@ class View:
             now,
         )
         self.builds: dict[str, BuildState] = self.trials.builds | states_of(self.contestants, elsewhere)
-        asked = {
-            name: Named(revision_of(state.profile, state.image, model, snapshot.settings), state.image, state.build.key)
-            for name, state in self.builds.items()
-            if state.image and name not in elsewhere
-        }
-        without = {
-            name: self._without_image(name, state)
-            for name, state in self.builds.items()
-            if not (state.image or name in elsewhere)
-        }
+        asked, without = self._named(elsewhere)
         self.terms = RolloutTerms(snapshot, self.resolved.profiles, asked, now, without)
         self.targets = self.terms.targets
         self.strategies = {one.metadata.name: strategy_of(one, model) for one in self.resolved.profiles}
@@ -146,6 +137,21 @@ class View:
         if state.report is not None:
             return room_for(state.image, state.report)
         return next((one.room for one in self.snapshot.staging if one.revision == target), None)
+
+    def _named(self, elsewhere: Collection[str]) -> tuple[dict[str, Named], dict[str, Named]]:
+        """What the variants of this cluster are called: those that can be rolled out, and the others."""
+        model, settings = self.snapshot.model, self.snapshot.settings
+        asked: dict[str, Named] = {}
+        without: dict[str, Named] = {}
+        for name, state in self.builds.items():
+            if name in elsewhere:
+                continue
+            if state.image:
+                revision = revision_of(state.profile, state.image, model, settings)
+                asked[name] = Named(revision, state.image, state.build.key)
+            else:
+                without[name] = self._without_image(name, state)
+        return asked, without
 
     def _without_image(self, profile: str, state: BuildState) -> Named:
         """What a variant is called of which nothing can be rolled out now: what its nodes run of its builds."""
